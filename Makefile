@@ -1,0 +1,51 @@
+# make run | test | dashboard: each creates .venv and installs what it needs first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STUDY ?=
+RESULTS ?= results
+PORT ?= 8501
+
+.PHONY: run test dashboard plan format check coverage clean
+
+run: $(VENV)/installed
+	$(BIN)/python -m bench.run $(STUDY) --results $(RESULTS)
+
+plan: $(VENV)/installed
+	$(BIN)/bench plan $(STUDY) --results $(RESULTS)
+
+dashboard: $(VENV)/installed
+	$(BIN)/bench dashboard --results $(RESULTS) --port $(PORT)
+
+test: $(VENV)/installed-test
+	$(BIN)/ruff check bench dashboards tests benchmarks
+	$(BIN)/ruff format --check bench dashboards tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+# How often the nominal 95 % intervals cover, by simulation; the table is in docs/statistics.md.
+coverage: $(VENV)/installed-test
+	$(BIN)/python benchmarks/coverage.py
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff check --fix bench dashboards tests benchmarks
+	$(BIN)/ruff format bench dashboards tests benchmarks
+
+# requirements.lock is used as constraints: the same versions everywhere, only the packages each platform has.
+$(VENV)/installed: pyproject.toml requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "$(PYTHON) -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+clean:
+	rm -rf $(VENV) results
