@@ -1,0 +1,1 @@
+"""What is kept: keys, schemas, fragments of rows, artifacts."""

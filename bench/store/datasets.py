@@ -1,0 +1,56 @@
+"""What is known of a data set once its images were read: enough to plan a study without opening them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bench.store.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Fingerprint, split, shape and counts of one data set as one study reads it."""
+
+    data_key: str
+    source_key: str
+    name: str
+    fingerprint: str
+    split_digest: str
+    image_shape: tuple[int, int, int]  # height, width, channels
+    class_names: tuple[str, ...]
+    pool_counts: tuple[int, ...]  # images of each class in the train pool
+    n_train: int
+    n_validation: int
+    n_test: int
+    skipped: tuple[tuple[str, str], ...] = ()  # path, reason
+
+    @staticmethod
+    def path(root: Path, data_key: str) -> Path:
+        """Where the record of this data key lies."""
+        return Path(root) / "data" / f"{data_key}.json"
+
+    def save(self, root: Path) -> None:
+        """Writes the record atomically under the results root."""
+        write_json(self.path(root, self.data_key), self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def load(cls, root: Path, data_key: str) -> DataRecord | None:
+        """The record, or None where the images were not read yet."""
+        value = read_json(cls.path(root, data_key))
+        return None if value is None else cls.from_json(value)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> DataRecord:
+        """The inverse of `as_json`."""
+        known = {field.name: value[field.name] for field in fields(cls) if field.name in value}
+        known["image_shape"] = tuple(known["image_shape"])
+        known["class_names"] = tuple(known["class_names"])
+        known["pool_counts"] = tuple(known["pool_counts"])
+        known["skipped"] = tuple((path, reason) for path, reason in known.get("skipped", ()))
+        return cls(**known)

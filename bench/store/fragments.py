@@ -1,0 +1,140 @@
+"""Fragments: small immutable Parquet files, each written whole by the worker that computed its rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from bench.errors import UserError
+from bench.store.files import replacing
+from bench.store.keys import digest_text
+from bench.store.schema import ROWS, SCHEMA_VERSION, TRIALS
+
+Table = Literal["rows", "trials"]
+
+_SCHEMAS: dict[Table, pl.Schema] = {"rows": ROWS, "trials": TRIALS}
+_IDENTITY: dict[Table, list[str]] = {"rows": ["row_key"], "trials": ["search_key", "number"]}
+_SETTLED: dict[Table, tuple[str, str]] = {"rows": ("status", "failed"), "trials": ("state", "failed")}
+_MAGIC = b"PAR1"
+
+
+class Fragments:
+    """One table of the store: the Parquet files of `<root>/<table>/`, read as one frame without duplicates."""
+
+    def __init__(self, root: Path, table: Table) -> None:
+        self.table: Table = table
+        self.folder = Path(root) / table
+        self.schema = _SCHEMAS[table]
+        self.identity = _IDENTITY[table]
+
+    def write(self, frame: pl.DataFrame) -> Path:
+        """Writes rows as one fragment, named by the keys it holds: writing the same rows again replaces the file.
+
+        Raises:
+            ValueError: a column is missing, unknown, or of another type than the schema says.
+        """
+        frame = self._conform(frame)
+        path = self.folder / f"{self._name(frame)}.parquet"
+        with replacing(path) as temporary:
+            frame.write_parquet(temporary, compression="zstd")
+        return path
+
+    def _name(self, frame: pl.DataFrame) -> str:
+        keys = frame.select(pl.concat_str(pl.col(self.identity).cast(pl.String), separator=":")).to_series().sort()
+        column, failed = _SETTLED[self.table]
+        # A failure is kept beside the success that may follow it, not in its place.
+        return digest_text("\n".join(keys)) + ("-failed" if (frame[column] == failed).any() else "")
+
+    def _conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        frame = frame.with_columns(pl.lit(SCHEMA_VERSION, dtype=pl.Int64).alias("schema_version"))
+        missing = [name for name in self.schema if name not in frame.columns]
+        extra = [name for name in frame.columns if name not in self.schema]
+        if missing or extra:
+            raise ValueError(f"{self.table}: missing columns {missing}, unknown columns {extra}")
+        frame = frame.select(list(self.schema))
+        wrong = {name: dtype for name, dtype in frame.schema.items() if dtype not in (self.schema[name], pl.Null)}
+        if wrong:
+            raise ValueError(f"{self.table}: columns of the wrong type: {wrong}")
+        return frame.cast(self.schema)
+
+    def files(self) -> list[Path]:
+        """The readable fragments, in name order; a truncated or foreign file is left out (see `damaged`)."""
+        return [path for path in self._candidates() if _is_whole(path)]
+
+    def damaged(self) -> list[Path]:
+        """Files that look like fragments and cannot be read as Parquet."""
+        return [path for path in self._candidates() if not _is_whole(path)]
+
+    def _candidates(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("*.parquet") if not path.name.startswith("."))
+
+    def scan(self) -> pl.LazyFrame:
+        """Every row once, with every column of today's schema; columns that an older fragment lacks are null.
+
+        Where a key was written twice the settled row stands before the failed one, then the older before the newer.
+        """
+        return self._merge(self.files())
+
+    def _merge(self, files: list[Path]) -> pl.LazyFrame:
+        if not files:
+            return pl.LazyFrame(schema=self.schema)
+        frame = pl.scan_parquet(files, schema=self.schema, missing_columns="insert", extra_columns="ignore", glob=False)
+        column, failed = _SETTLED[self.table]
+        return frame.sort(pl.col(column) == failed, "finished", maintain_order=True).unique(
+            self.identity, keep="first", maintain_order=True
+        )
+
+    def newest_schema(self) -> int:
+        """The highest schema version among the fragments; 0 for an empty table."""
+        files = self.files()
+        if not files:
+            return 0
+        versions = pl.scan_parquet(files, schema={"schema_version": pl.Int64()}, extra_columns="ignore", glob=False)
+        return int(versions.select(pl.col("schema_version").max()).collect().item() or 0)
+
+    def check_readable(self) -> None:
+        """Raises:
+        UserError: a fragment was written by a newer schema than this version of bench knows.
+        """
+        newest = self.newest_schema()
+        if newest > SCHEMA_VERSION:
+            raise UserError(
+                f"{self.folder}: written with schema {newest}, this version of bench reads up to {SCHEMA_VERSION}; "
+                "upgrade bench to read it"
+            )
+
+    def keys(self, settled: bool = True) -> set[str]:
+        """Row keys present (rows table only); `settled` leaves out those whose only row says failed."""
+        column, failed = _SETTLED[self.table]
+        frame = self.scan()
+        if settled:
+            frame = frame.filter(pl.col(column) != failed)
+        return set(frame.select(self.identity[0]).collect().to_series())
+
+    def compact(self) -> Path | None:
+        """Merges all fragments into one and removes the merged ones; None when there is nothing to merge.
+
+        A crash between the two steps leaves rows in two files, which `scan` reads once.
+        """
+        files = self.files()
+        if len(files) < 2:
+            return None
+        target = self.folder / f"compact-{digest_text(chr(10).join(path.name for path in files))}.parquet"
+        with replacing(target) as temporary:
+            self._merge(files).sink_parquet(temporary, compression="zstd")
+        for path in files:
+            path.unlink(missing_ok=True)
+        return target
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != _MAGIC:
+                return False
+            file.seek(-4, 2)
+            return file.read(4) == _MAGIC
+    except OSError:
+        return False
