@@ -1,0 +1,273 @@
+"""The plan: every search, pretraining, unit and row of a study by its key, less what the store already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import UserError
+from bench.store.datasets import DataRecord
+from bench.store.keys import content_key
+from bench.study import versions
+from bench.study.encoders import ENCODERS, check_levels, resolve_patch
+from bench.study.expand import Setting, expand, judges, layers_of
+from bench.study.methods import MethodOptions, weights_digest
+from bench.study.protocols import PROTOCOLS, Cell, ProtocolOptions, cells
+from bench.study.spec import Study, largest_budget
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What the store says of one finished trial of a search."""
+
+    number: int
+    parameters: Mapping[str, Any]
+    value: float | None
+    state: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """The tuning of one setting's nuisances: a fixed number of slots, each with its own record."""
+
+    key: str
+    setting: Setting
+    trials: int
+    records: tuple[TrialRecord, ...]
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Numbers of the slots without a record."""
+        done = {record.number for record in self.records}
+        return tuple(number for number in range(self.trials) if number not in done)
+
+    @property
+    def chosen(self) -> Mapping[str, Any] | None:
+        """The best trial's values once every slot has a record, ties to the lower number; None before.
+
+        Where every trial diverged the first one's values are taken, so that the reported seeds show it.
+        """
+        if self.missing:
+            return None
+        complete = [record for record in self.records if record.state == "complete" and record.value is not None]
+        if not complete:
+            return min(self.records, key=lambda record: record.number).parameters
+        return max(complete, key=lambda record: (record.value, -record.number)).parameters
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of all trials, losing and pruned ones included."""
+        return sum(record.seconds for record in self.records)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One pretraining under one protocol entry: what one task evaluates."""
+
+    key: str
+    protocol: ProtocolOptions
+    cells: Mapping[str, Cell]  # by row key
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """One setting, its nuisances chosen, one reported seed (None for entrants without one)."""
+
+    key: str
+    setting: Setting
+    options: MethodOptions
+    seed: int | None
+    search_seconds: float
+    units: tuple[Unit, ...]
+
+    def missing(self, present: set[str]) -> tuple[Unit, ...]:
+        """The units with only the cells whose rows the store does not hold."""
+        left = (
+            Unit(unit.key, unit.protocol, {key: cell for key, cell in unit.cells.items() if key not in present})
+            for unit in self.units
+        )
+        return tuple(unit for unit in left if unit.cells)
+
+    @property
+    def label(self) -> str:
+        return self.setting.label if self.seed is None else f"{self.setting.label} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class SettingPlan:
+    """A setting with its search, if it has nuisances, and its pretrainings, once the search is finished."""
+
+    setting: Setting
+    search: Search | None
+    pretrainings: tuple[Pretraining, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a study asks for, by key."""
+
+    study: Study
+    record: DataRecord
+    settings: tuple[SettingPlan, ...]
+
+    @property
+    def pretrainings(self) -> tuple[Pretraining, ...]:
+        return tuple(pretraining for item in self.settings for pretraining in item.pretrainings)
+
+    @property
+    def searches(self) -> tuple[Search, ...]:
+        return tuple(item.search for item in self.settings if item.search is not None)
+
+    def row_keys(self) -> list[str]:
+        """Every row known so far; those behind an unfinished search are not."""
+        return [key for pretraining in self.pretrainings for unit in pretraining.units for key in unit.cells]
+
+
+def study_key(study: Study) -> str:
+    """The key of the question itself: the resolved study without what changes no number."""
+    value = study.as_json()
+    value.pop("description")
+    value["resources"] = {"cpus_per_worker": study.resources.cpus_per_worker}
+    return content_key("study", **value)
+
+
+def build_plan(study: Study, record: DataRecord, trials: Mapping[str, tuple[TrialRecord, ...]]) -> Plan:
+    """Expands the study over this data set.
+
+    Args:
+        trials: records of finished trials by search key.
+
+    Raises:
+        UserError: a label budget is larger than the smallest class of the train pool.
+    """
+    settings = expand(study)
+    check_budgets(study, record)
+    for setting in settings:
+        check_fits(setting, record)
+    return Plan(study, record, tuple(_plan_setting(study, record, setting, trials) for setting in settings))
+
+
+def check_budgets(study: Study, record: DataRecord) -> None:
+    """Raises:
+    UserError: a budget cannot be bought from this train pool.
+    """
+    count, name = min(zip(record.pool_counts, record.class_names, strict=True))
+    asked = [
+        (f"evaluate.{index}.label_budgets", largest_budget(entry))
+        for index, entry in enumerate(study.evaluate)
+        if entry.draw_strategy == "balanced"
+    ]
+    budget = study.search.parsed_objective.label_budget
+    if study.nuisance and budget != "all":
+        asked.append(("search.objective", int(budget)))
+    for key, largest in asked:
+        if largest > count:
+            raise UserError(
+                f"{key}: {largest} labels per class, but class {name!r} has {count} images in the train pool of "
+                f"{record.name}; valid: 1 to {count}, or all"
+            )
+
+
+def check_fits(setting: Setting, record: DataRecord) -> None:
+    """Raises:
+    UserError: the network cannot take images of this shape, or a batch is larger than the train pool.
+    """
+    height, width, _ = record.image_shape
+    encoder = setting.options.encoder_name
+    kind = ENCODERS[encoder].family if encoder in ENCODERS else None
+    try:
+        if kind == "vit":
+            resolve_patch(encoder, getattr(setting.options, "patch_size", None), height, width)
+        if kind == "unet":
+            check_levels(encoder, height, width)
+    except UserError as error:
+        raise UserError(f"{setting.method}.{error}") from None
+    batch = getattr(setting.options, "batch_size", 0)
+    if batch > record.n_train:
+        raise UserError(
+            f"{setting.method}.batch_size: {batch} is more than the {record.n_train} images in the train pool of "
+            f"{record.name}"
+        )
+
+
+def _plan_setting(
+    study: Study, record: DataRecord, setting: Setting, trials: Mapping[str, tuple[TrialRecord, ...]]
+) -> SettingPlan:
+    if not setting.nuisances:
+        return SettingPlan(setting, None, pretrainings_of(study, record, setting, {}, 0.0))
+    key = search_key(study, record, setting)
+    search = Search(key, setting, trials_of(study, setting), trials.get(key, ()))
+    chosen = search.chosen
+    done = () if chosen is None else pretrainings_of(study, record, setting, chosen, search.seconds)
+    return SettingPlan(setting, search, done)
+
+
+def trials_of(study: Study, setting: Setting) -> int:
+    """Trials of the setting's search: a grid over choices has as many as there are choices."""
+    if study.search.sampler != "grid":
+        return study.search.trials
+    return len(next(iter(setting.nuisances.values())).grid(study.search.trials))
+
+
+def search_key(study: Study, record: DataRecord, setting: Setting) -> str:
+    """The content key of a setting's search."""
+    objective = study.search.parsed_objective
+    return content_key(
+        "search",
+        **_inputs(study, record, setting),
+        options=setting.fixed_options(),
+        nuisances={field: distribution.as_json() for field, distribution in setting.nuisances.items()},
+        search=study.search.model_dump(mode="json"),
+        judge=PROTOCOLS[objective.protocol].version,
+    )
+
+
+def pretrain_key(
+    study: Study, record: DataRecord, setting: Setting, options: MethodOptions, seed: int | str | None
+) -> str:
+    """The content key of a pretraining; `seed` is a reported number, or names a search's."""
+    return content_key(
+        "pretraining", **_inputs(study, record, setting), options=options.model_dump(mode="json"), seed=seed
+    )
+
+
+def _inputs(study: Study, record: DataRecord, setting: Setting) -> dict[str, Any]:
+    shared = {"method": type(setting.options).version, "data": versions.DATA}
+    if setting.options.trains:
+        shared["training"] = versions.TRAINING
+    return {
+        "method": setting.method,
+        "data": record.fingerprint,
+        "split": record.split_digest,
+        "versions": shared,
+        "threads": study.resources.cpus_per_worker,
+        "weights": weights_digest(setting.options),
+    }
+
+
+def pretrainings_of(
+    study: Study, record: DataRecord, setting: Setting, chosen: Mapping[str, Any], search_seconds: float
+) -> tuple[Pretraining, ...]:
+    """The reported pretrainings of a setting whose nuisances are chosen."""
+    options = setting.with_nuisances(chosen)
+    seeds: list[int | None] = list(range(study.seeds)) if options.seeded else [None]
+    made = []
+    for seed in seeds:
+        key = pretrain_key(study, record, setting, options, seed)
+        units = tuple(_unit(key, entry, setting) for entry in study.evaluate if judges(entry, setting))
+        made.append(Pretraining(key, setting, options, seed, search_seconds, units))
+    return tuple(made)
+
+
+def _unit(pretrain: str, entry: ProtocolOptions, setting: Setting) -> Unit:
+    key = content_key(
+        "unit",
+        pretraining=pretrain,
+        protocol=entry.name,
+        options=entry.value_options(),
+        versions={entry.name: type(entry).version, "features": versions.FEATURES},
+    )
+    wanted = cells(entry, layers_of(entry, setting))
+    return Unit(key, entry, {content_key("row", unit=key, cell=list(cell)): cell for cell in wanted})

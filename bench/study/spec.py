@@ -1,0 +1,179 @@
+"""The study file as frozen models: what it may say, and a clear word for what it may not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from bench.errors import UserError, unknown
+from bench.study.axes import Distribution, parse_distribution
+from bench.study.protocols import ALL, PROTOCOLS, ProtocolOptions
+
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "nll", "ece")
+
+
+class Model(BaseModel):
+    """Frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class DataSpec(Model):
+    """Which images, at which size, split how."""
+
+    name: str = Field(description="data set of the catalog, or 'folder'")
+    root: str | None = Field(None, description="folder that holds the files; default: the download cache")
+    image_size: int | None = Field(None, ge=4, le=4096, description="side in pixels; default: the set's own")
+    channels: Literal[1, 3] | None = Field(None, description="1 = grey, 3 = RGB; default: the set's own")
+    on_error: Literal["fail", "skip"] = Field("fail", description="what an unreadable image does")
+    max_train: int | None = Field(None, ge=2, description="stratified subset of the training images")
+    max_test: int | None = Field(None, ge=2, description="stratified subset of the test images")
+    validation: float = Field(0.15, gt=0, lt=1, description="share of the training images kept for validation")
+    test: float = Field(0.2, gt=0, lt=1, description="share kept for test where the set has no official test split")
+
+    @field_validator("root")
+    @classmethod
+    def _expand(cls, value: str | None) -> str | None:
+        return None if value is None else str(Path(value).expanduser())
+
+
+class Objective(Model):
+    """What a search maximises, written `protocol.metric@labels per class`, on validation images."""
+
+    protocol: Literal["linear", "knn"]
+    metric: Literal["accuracy", "balanced_accuracy"]
+    label_budget: str
+
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """Reads e.g. `linear.balanced_accuracy@10`.
+
+        Raises:
+            ValueError: the text has another form.
+        """
+        match = re.fullmatch(r"(linear|knn)\.(accuracy|balanced_accuracy)@(\d+|all)", text)
+        if match is None:
+            raise ValueError(
+                f"objective {text!r} is not understood; valid: PROTOCOL.METRIC@LABELS with PROTOCOL linear or knn, "
+                "METRIC accuracy or balanced_accuracy, LABELS per class or all, e.g. linear.balanced_accuracy@10"
+            )
+        return cls(protocol=match[1], metric=match[2], label_budget=match[3])
+
+
+class SearchSpec(Model):
+    """How nuisances are tuned, within each scientific setting, with the same number of trials for every setting."""
+
+    trials: int = Field(1, ge=1, le=10_000, description="trials of each setting")
+    sampler: Literal["grid", "tpe", "random"] = Field("grid", description="grid needs a single nuisance axis")
+    objective: str = Field("linear.balanced_accuracy@10", description="maximised on validation images")
+    pruner: Literal["none", "asha"] = Field("none", description="asha: successive halving within the setting")
+    seed: int = Field(0, ge=0, description="names the search seed, which is never a reported one")
+
+    @field_validator("objective")
+    @classmethod
+    def _parses(cls, value: str) -> str:
+        Objective.parse(value)
+        return value
+
+    @property
+    def parsed_objective(self) -> Objective:
+        return Objective.parse(self.objective)
+
+
+class Claim(Model):
+    """A statement the study tests: `better` beats `worse` by more than `margin` in `metric`."""
+
+    name: str
+    better: Mapping[str, Any]
+    worse: Mapping[str, Any]
+    metric: str = "linear.balanced_accuracy@10"
+    margin: float = Field(0.0, ge=0)
+
+
+class Resources(Model):
+    """What one pretraining is given. The number of workers changes no key: results agree within float tolerance."""
+
+    workers: int = Field(0, ge=0, description="0: in the trial's own process; N: a Ray Train worker group of N")
+    cpus_per_worker: int = Field(1, ge=1, description="cores, and threads, of each worker")
+    gpus_per_worker: float = Field(0, ge=0, description="GPUs of each worker; fractions share one")
+
+    @model_validator(mode="after")
+    def _whole_gpus_in_groups(self) -> Resources:
+        if self.workers > 1 and self.gpus_per_worker != int(self.gpus_per_worker):
+            raise ValueError(f"gpus_per_worker {self.gpus_per_worker} must be whole when workers is {self.workers}")
+        return self
+
+
+class Study(Model):
+    """One question asked of the platform."""
+
+    study: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    data: DataSpec
+    methods: Mapping[str, Mapping[str, Any]]
+    scientific: Mapping[str, tuple[Any, ...]] = {}
+    nuisance: Mapping[str, Distribution] = {}
+    search: SearchSpec = SearchSpec()
+    evaluate: tuple[ProtocolOptions, ...]
+    seeds: int = Field(3, ge=1, le=1000, description="reported seeds of every pretraining that has one")
+    reference: tuple[str, ...] = ("pixels+linear", "random_init+linear", "random_init+finetune")
+    claims: tuple[Claim, ...] = ()
+    resources: Resources = Resources()
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _empty_options(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            if not value:
+                raise ValueError("name at least one method")
+            return {name: options or {} for name, options in value.items()}
+        return value
+
+    @field_validator("scientific", mode="before")
+    @classmethod
+    def _grids(cls, value: Any) -> Any:
+        for axis, grid in (value or {}).items():
+            if not isinstance(grid, list | tuple) or not grid:
+                raise ValueError(f"{axis}: a scientific axis is a non-empty list of values, but got {grid!r}")
+            if len({repr(item) for item in grid}) < len(grid):
+                raise ValueError(f"{axis}: a value stands twice in {grid!r}")
+        return value or {}
+
+    @field_validator("nuisance", mode="before")
+    @classmethod
+    def _distributions(cls, value: Any) -> Any:
+        return {axis: parse_distribution(axis, item) for axis, item in (value or {}).items()}
+
+    @field_validator("evaluate", mode="before")
+    @classmethod
+    def _protocols(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError(f"a non-empty list of {{protocol: ..., ...}} is needed, but got {value!r}")
+        return tuple(_protocol(index, item) for index, item in enumerate(value))
+
+    def as_json(self) -> dict[str, Any]:
+        """The resolved study as JSON data; reading it again gives the same study."""
+        value = self.model_dump(mode="json", exclude={"evaluate", "nuisance"})
+        value["evaluate"] = [{"protocol": entry.name, **entry.model_dump(mode="json")} for entry in self.evaluate]
+        value["nuisance"] = {axis: distribution.as_json() for axis, distribution in self.nuisance.items()}
+        return value
+
+
+def _protocol(index: int, item: Any) -> ProtocolOptions:
+    if isinstance(item, ProtocolOptions):
+        return item
+    if not isinstance(item, Mapping) or "protocol" not in item:
+        raise ValueError(f"evaluate.{index}: {{protocol: NAME, ...}} is needed, but got {item!r}")
+    name = item["protocol"]
+    if name not in PROTOCOLS:
+        raise UserError(str(unknown("protocol", name, PROTOCOLS, f"evaluate.{index}.protocol")))
+    return PROTOCOLS[name].model_validate({key: value for key, value in item.items() if key != "protocol"})
+
+
+def largest_budget(options: ProtocolOptions) -> int:
+    """The largest number of labels per class the entry names; 0 when it names only 'all'."""
+    return max((int(budget) for budget in options.label_budgets if budget != ALL), default=0)

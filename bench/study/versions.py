@@ -1,0 +1,8 @@
+"""Numerical versions of the shared pieces; those of methods and protocols stand with their options.
+
+A change of code that changes results bumps the number, and every key that depends on the piece changes with it.
+"""
+
+DATA = 1  # decoding, splits, draws of labels, augmentation, corruption
+TRAINING = 1  # the loop, the optimiser, the schedule
+FEATURES = 1  # encoding, pooling, standardisation, half precision
