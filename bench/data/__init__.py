@@ -1,0 +1,1 @@
+"""Images in, batches out: catalog, image store, splits, augmentation, corruption."""

@@ -1,0 +1,126 @@
+"""The data sets by name, and opening one: decoded, split, measured, on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.build import write_store
+from bench.data.folders import read_folder
+from bench.data.images import ImageStore
+from bench.data.partition import partition
+from bench.data.raw import RawImages
+from bench.data.readers import read_cifar10, read_digits, read_eurosat, read_fashion_mnist, read_stl10
+from bench.data.shape import ImageShape
+from bench.data.source import data_key, source_key
+from bench.data.splits import Splits, load_splits
+from bench.store.artifacts import Artifacts
+from bench.store.datasets import DataRecord
+from bench.study.spec import DataSpec
+
+DATASETS: dict[str, Callable[[DataSpec], RawImages]] = {
+    "digits": read_digits,
+    "fashion_mnist": read_fashion_mnist,
+    "cifar10": read_cifar10,
+    "eurosat": read_eurosat,
+    "stl10": read_stl10,
+    "folder": lambda spec: read_folder(Path(str(spec.root)).expanduser()),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images, splits and the statistics of the train pool.
+
+    Attributes:
+        name: in the catalog.
+        images: the image store.
+        splits: train pool, validation and test.
+        mean: float32 [C], of the train pool, in units of [0, 1].
+        std: float32 [C], likewise; 1 where a channel is constant.
+    """
+
+    name: str
+    images: ImageStore
+    splits: Splits
+    mean: np.ndarray
+    std: np.ndarray
+
+    @property
+    def shape(self) -> ImageShape:
+        """Channels, height and width of one image."""
+        height, width, channels = self.images.images.shape[1:]
+        return ImageShape(channels, height, width)
+
+    @property
+    def fingerprint(self) -> str:
+        """Content digest of images, labels and class names."""
+        return self.images.fingerprint
+
+    @property
+    def pool_counts(self) -> np.ndarray:
+        """Labelled train-pool images of each class: int64 [classes]."""
+        return self.splits.pool_counts
+
+
+def open_dataset(spec: DataSpec, root: Path) -> Dataset:
+    """Opens a data set, reading and splitting its images the first time.
+
+    Args:
+        spec: which images, at which size, split how.
+        root: the results root, where the image store, the splits and the record are kept.
+
+    Raises:
+        UserError: the data cannot be used as asked; the message says which key, which file and what would do.
+    """
+    sources = source_key(spec)
+    key = data_key(spec, sources)
+    images = open_images(spec, root, sources)
+    record = DataRecord.load(root, key)
+    splits = None
+    if record is not None and record.fingerprint == images.fingerprint:
+        splits = load_splits(root, record.split_digest, images.labels, images.groups, images.class_names)
+    if splits is None:
+        options = spec.model_dump(include={"validation", "test", "max_train", "max_test"})
+        splits = partition(images, **options)
+        splits.save(root)
+        _record(spec, key, sources, images, splits).save(root)
+    return Dataset(spec.name, images, splits, *images.channel_statistics(splits.train))
+
+
+def open_images(spec: DataSpec, root: Path, key: str) -> ImageStore:
+    """The image store under this source key, built when there is none."""
+    artifacts = Artifacts(root)
+    if artifacts.find("images", key) is None:
+        raw = DATASETS[spec.name](spec)
+        with artifacts.writing("images", key) as folder:
+            write_store(raw, folder, image_size=spec.image_size, channels=spec.channels, on_error=spec.on_error)
+    return ImageStore.open(artifacts.path("images", key))
+
+
+def _record(spec: DataSpec, key: str, sources: str, images: ImageStore, splits: Splits) -> DataRecord:
+    return DataRecord(
+        data_key=key,
+        source_key=sources,
+        name=spec.name,
+        fingerprint=images.fingerprint,
+        split_digest=splits.digest,
+        image_shape=images.images.shape[1:],
+        class_names=images.class_names,
+        pool_counts=tuple(int(count) for count in splits.pool_counts),
+        n_train=len(splits.train),
+        n_validation=len(splits.validation),
+        n_test=len(splits.test),
+        skipped=images.skipped + _dropped(images, splits),
+    )
+
+
+def _dropped(images: ImageStore, splits: Splits) -> tuple[tuple[str, str], ...]:
+    """Images in no split because their pixels occur in the validation or test split."""
+    held = np.concatenate([splits.validation, splits.test])
+    unused = np.setdiff1d(np.arange(len(images.labels)), np.concatenate([splits.train, held]))
+    copies = unused[np.isin(images.contents[unused], images.contents[held])]
+    return tuple((images.paths[index], "same pixels as a validation or test image") for index in copies)

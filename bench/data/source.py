@@ -1,0 +1,116 @@
+"""The keys of a data set before its images are read: which files, decoded how, split how (torch-free, fast)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data.listing import list_files, list_images
+from bench.errors import UserError, unknown
+from bench.store.keys import content_key
+from bench.study.spec import DataSpec
+
+DECODE_VERSION = 1  # numerical version of reading and resizing
+SPLIT_VERSION = 1  # numerical version of splits and draws
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of a data set lie under its root.
+
+    `folder` is empty for a set that comes with a library. `published` sets can be downloaded, in one known form.
+    """
+
+    folder: str
+    published: bool = True
+
+
+PLACES: dict[str, Place] = {
+    "digits": Place(""),
+    "fashion_mnist": Place("FashionMNIST/raw"),
+    "cifar10": Place("cifar-10-batches-py"),
+    "eurosat": Place("eurosat/2750"),
+    "stl10": Place("stl10_binary"),
+    "folder": Place(".", published=False),
+}
+
+
+def download_cache(name: str) -> Path:
+    """Where a published data set is kept when the user names no root."""
+    return Path.home() / ".cache" / "bench" / "data" / name
+
+
+def find_place(name: str) -> Place:
+    """Where the files of this data set lie.
+
+    Raises:
+        UserError: the name is not in the catalog.
+    """
+    if name not in PLACES:
+        raise unknown("data set", name, PLACES, "data.name")
+    return PLACES[name]
+
+
+def files_folder(spec: DataSpec) -> Path | None:
+    """The user's folder with the files of the data set; None where they come with a library or from a download.
+
+    Raises:
+        UserError: unknown name, root needed but not given, or no such files under the root.
+    """
+    place = find_place(spec.name)
+    if spec.root is None:
+        if not place.published:
+            raise UserError(f"data.root: data set {spec.name!r} needs a folder of images; none given")
+        return None
+    if not place.folder:
+        raise UserError(f"data.root: data set {spec.name!r} comes with scikit-learn; leave out {spec.root!r}")
+    root = Path(spec.root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"data.root: no folder {str(root)!r}")
+    if not (root / place.folder).is_dir():
+        raise UserError(
+            f"data.root: {str(root)!r} holds no {place.folder}; leave out data.root to download {spec.name}"
+        )
+    return (root / place.folder).resolve()
+
+
+def source_key(spec: DataSpec) -> str:
+    """The key of the image store: the files (path, size, time of change) and how they are decoded.
+
+    Where the folder lies is not part of it. A published set that is downloaded is known by its name.
+
+    Raises:
+        UserError: unknown name, missing root or files, links that lead out of the root.
+    """
+    folder = files_folder(spec)
+    listing = list_images if spec.name == "folder" else list_files
+    return content_key(
+        "images",
+        name=spec.name,
+        files=None if folder is None else listing(folder),
+        image_size=spec.image_size,
+        channels=spec.channels,
+        on_error=spec.on_error,
+        version=DECODE_VERSION,
+    )
+
+
+def data_key(spec: DataSpec, source: str | None = None) -> str:
+    """The key of the images as one study splits them: the source key and the options of the split.
+
+    Args:
+        spec: which images, split how.
+        source: `source_key(spec)` where it is known already; else the files are listed.
+
+    Raises:
+        UserError: as `source_key`.
+    """
+    return content_key(
+        "data",
+        source=source or source_key(spec),
+        validation=spec.validation,
+        test=spec.test,
+        max_train=spec.max_train,
+        max_test=spec.max_test,
+        version=SPLIT_VERSION,
+    )
