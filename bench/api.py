@@ -1,0 +1,57 @@
+"""The front doors from Python: run a study, read a leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from bench.results.leaderboard import leaderboard as _leaderboard
+from bench.results.provenance import Code
+from bench.study.lineage import current_sources, current_versions
+from bench.study.load import find_study, load_study
+from bench.study.spec import Study
+
+
+def run_study(
+    study: str | Path | Study | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    results: str | Path = "results",
+    address: str | None = None,
+    quiet: bool = False,
+) -> pl.DataFrame:
+    """Runs what the store lacks of a study and returns its leaderboard.
+
+    Args:
+        study: a study, its file, or the name of one that comes with bench; None is the quick start.
+        overrides: `KEY=VALUE`, as on the command line.
+        results: the results folder.
+        address: of a Ray cluster; None joins the one that runs here, or starts one.
+
+    Raises:
+        bench.errors.UserError: the study, the data or the machine cannot do what is asked.
+    """
+    from bench.engine.runner import run
+
+    resolved = study if isinstance(study, Study) else load_study(find_study(_text(study)), overrides)
+    summary = run(resolved, Path(results), Console(quiet=quiet), address)
+    return leaderboard(results, study=summary.study_key)
+
+
+def leaderboard(
+    results: str | Path = "results", *, study: str | None = None, metric: str | None = None
+) -> pl.DataFrame:
+    """The leaderboard of a study (default: the newest); columns as in `bench.results.leaderboard.leaderboard`."""
+    return _leaderboard(Path(results), study=study, metric=metric, code=current_code())
+
+
+def current_code() -> Code:
+    """The code as it stands, for telling which rows are stale."""
+    return Code(current_versions(), current_sources())
+
+
+def _text(study: str | Path | None) -> str | None:
+    return None if study is None else str(study)

@@ -1,0 +1,142 @@
+"""The Ray cluster: join the one that runs, or start one on this machine; refuse at once what no node can give."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Read by Ray when it is imported: quiet, and authenticated in every process that this one starts or joins.
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the study, not only the trial loop
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray.exceptions import RaySystemError  # noqa: E402
+
+from bench.errors import UserError  # noqa: E402
+from bench.study.spec import Resources  # noqa: E402
+
+# Features and weights travel by file; the object store only carries small messages.
+_OBJECT_STORE_BYTES = 200 * 2**20
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What Ray offers: one line that says which cluster, and the resources of each node."""
+
+    description: str
+    nodes: tuple[Mapping[str, float], ...]
+    node_types: tuple[Mapping[str, float], ...]  # what an autoscaler could still start
+
+    @property
+    def cpus(self) -> float:
+        return sum(node.get("CPU", 0) for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        return sum(node.get("GPU", 0) for node in self.nodes)
+
+
+@contextlib.contextmanager
+def connected(address: str | None = None) -> Iterator[Cluster]:
+    """Joins the cluster at `address`, else the one running on this machine, else starts one; leaves it at the end.
+
+    Raises:
+        UserError: the address does not answer, or refuses this user's token.
+    """
+    local = _connect(address or os.environ.get("RAY_ADDRESS"))
+    try:
+        yield _describe(local)
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None) -> bool:
+    """Connects; returns whether the cluster was started here."""
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "ignore_reinit_error": False}
+    try:
+        ray.init(address=address or "auto", **options)
+        return False
+    except ConnectionError as error:
+        if address is not None:
+            raise UserError(f"--address {address}: no Ray cluster answers there ({_first_line(error)})") from None
+    except (RaySystemError, RuntimeError) as error:
+        raise UserError(_refusal(address or "auto", error)) from None
+    ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
+    return True
+
+
+def _refusal(address: str, error: Exception) -> str:
+    if "auth" in str(error).lower():
+        return (
+            f"Ray at {address} refused this user's token; copy the cluster's token to ~/.ray/auth_token "
+            "or point RAY_AUTH_TOKEN_PATH at it"
+        )
+    return f"Ray at {address} cannot be joined: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _describe(local: bool) -> Cluster:
+    nodes = tuple(dict(node["Resources"]) for node in ray.nodes() if node["Alive"])
+    cluster = Cluster("", nodes, _autoscaler_types())
+    where = "local machine" if local else f"Ray cluster, {len(nodes)} node{'s' if len(nodes) != 1 else ''}"
+    size = f"{where}, {cluster.cpus:g} CPUs" + (f", {cluster.gpus:g} GPUs" if cluster.gpus else "")
+    return Cluster(size, nodes, cluster.node_types)
+
+
+def _autoscaler_types() -> tuple[Mapping[str, float], ...]:
+    """Resources of the node types that an autoscaling cluster may add; none where nothing scales."""
+    from ray._private.state import state
+
+    try:
+        config = state.get_cluster_config()
+    except (AttributeError, RaySystemError):
+        return ()
+    groups = getattr(config, "node_group_configs", None) or ()
+    return tuple(dict(group.resources) for group in groups if group.max_count != 0)
+
+
+def preflight(cluster: Cluster, resources: Resources) -> None:
+    """Raises:
+    UserError: no node, and no node type of the autoscaler, can hold what one worker asks for.
+    """
+    asked = {"CPU": float(resources.cpus_per_worker), "GPU": float(resources.gpus_per_worker)}
+    asked = {name: amount for name, amount in asked.items() if amount}
+    offered = (*cluster.nodes, *cluster.node_types)
+    if not any(_fits(asked, node) for node in offered):
+        raise UserError(
+            f"resources: one worker asks for {_say(asked)}, but no node offers that; "
+            f"offered: {'; '.join(sorted({_say(node) for node in offered})) or 'nothing'}"
+        )
+    group = {name: amount * max(1, resources.workers) for name, amount in asked.items()}
+    total = {name: sum(node.get(name, 0) for node in cluster.nodes) for name in group}
+    if not cluster.node_types and not _fits(group, total):
+        raise UserError(
+            f"resources.workers: {resources.workers} workers ask for {_say(group)} together, "
+            f"but the cluster has {_say(total)}"
+        )
+
+
+def _fits(asked: Mapping[str, float], node: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0) >= amount for name, amount in asked.items())
+
+
+def _say(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU") if name in resources) or "nothing"

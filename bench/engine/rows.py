@@ -1,0 +1,176 @@
+"""From a protocol's scores to rows of the store: identity, cost and provenance added."""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bench.data.catalog import Dataset
+from bench.engine.pretrain import Trained
+from bench.protocols.base import Score
+from bench.store.schema import ROWS, SCHEMA_VERSION
+from bench.study.lineage import numerical_versions, source_hash
+from bench.study.methods import promoted
+from bench.study.plan import Pretraining, Unit
+
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "ray", "optuna", "polars")
+
+
+def score_rows(
+    dataset: Dataset,
+    pretraining: Pretraining,
+    unit: Unit,
+    trained: Trained | None,
+    scores: Sequence[Score],
+    *,
+    started: datetime,
+    seconds: float,
+    collapsed: dict[str, str],
+) -> pl.DataFrame:
+    """One row for each score.
+
+    Args:
+        seconds: wall seconds of the evaluation, shared evenly among its rows.
+        collapsed: reason by layer, for layers whose features carry next to nothing.
+    """
+    keys = {cell: key for key, cell in unit.cells.items()}
+    shared = _shared(dataset, pretraining, unit, trained, started) | {"evaluate_seconds": seconds / max(1, len(scores))}
+    records = []
+    for score in scores:
+        reason = collapsed.get(score.cell.layer)
+        state = {"status": "ok" if reason is None else "collapsed", "reason": reason}
+        records.append(_blank() | shared | _cell(keys[score.cell], score.cell) | _scored(score) | state)
+    return pl.DataFrame(records, schema=ROWS)
+
+
+def unscored_rows(
+    dataset: Dataset,
+    pretraining: Pretraining,
+    unit: Unit,
+    trained: Trained | None,
+    *,
+    status: str,
+    reason: str,
+) -> pl.DataFrame:
+    """A row without scores for each cell of a unit that could not be measured: it stays visible, tagged."""
+    shared = _shared(dataset, pretraining, unit, trained, datetime.now(UTC)) | {"status": status, "reason": reason}
+    records = [_blank() | shared | _cell(key, cell) for key, cell in unit.cells.items()]
+    return pl.DataFrame(records, schema=ROWS)
+
+
+def _blank() -> dict[str, Any]:
+    return dict.fromkeys(ROWS)
+
+
+def _cell(key: str, cell: Any) -> dict[str, Any]:
+    return {
+        "row_key": key,
+        "label_budget": cell.label_budget,
+        "draw": cell.draw,
+        "layer": cell.layer,
+        "fuse": cell.fuse,
+    }
+
+
+def _scored(score: Score) -> dict[str, Any]:
+    return {
+        "n_labels": score.n_labels,
+        **score.metrics,
+        "class_counts": list(score.class_counts),
+        "class_correct": list(score.class_correct),
+        "correct": score.correct,
+        "n_test": int(sum(score.class_counts)),
+        "selected": _json(score.selected),
+        "n_candidates": score.n_candidates,
+        "n_selection_labels": score.n_selection_labels,
+        "selection": score.selection,
+        **{name: value for name, value in score.extra.items() if name in ROWS},
+    }
+
+
+def _shared(
+    dataset: Dataset, pretraining: Pretraining, unit: Unit, trained: Trained | None, started: datetime
+) -> dict[str, Any]:
+    cost = {"pretrain_seconds": None, "gpu_seconds": None, "parameters": None, "device": None}
+    if trained is not None:
+        cost = {
+            "pretrain_seconds": trained.seconds,
+            "gpu_seconds": trained.gpu_seconds,
+            "parameters": trained.parameters,
+            "device": trained.device,
+        }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "unit_key": unit.key,
+        "pretrain_key": pretraining.key,
+        "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "split_digest": dataset.splits.digest,
+        "method": pretraining.setting.method,
+        "encoder": pretraining.options.encoder_name,
+        "seed": pretraining.seed,
+        "axes": _json(dict(pretraining.setting.axes)),
+        "options": _json(pretraining.options.model_dump(mode="json")),
+        **promoted(pretraining.options),
+        "protocol": unit.protocol.name,
+        "protocol_options": _json(unit.protocol.value_options()),
+        **cost,
+        "search_seconds": pretraining.search_seconds,
+        "numerical_versions": _json(numerical_versions(pretraining.setting.method, unit.protocol.name)),
+        "source_hash": source_hash(pretraining.setting.method, unit.protocol.name),
+        **environment(),
+        "started": started,
+        "finished": datetime.now(UTC),
+    }
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Version of bench, commit of the checkout, packages and host: the same for every row of a process."""
+    commit, dirty = _commit()
+    packages = {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+    return {
+        "version": _version("pretextbench"),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "packages": _json(packages),
+        "host": socket.gethostname(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Commit and dirtiness of the checkout this package lies in; nulls for an installed wheel."""
+    package = Path(__file__).resolve().parents[2]
+    if not (package / ".git").exists():
+        return None, None
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=package, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=package, capture_output=True, text=True, check=True, timeout=10
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return commit, bool(status.strip())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

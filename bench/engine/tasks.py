@@ -1,0 +1,92 @@
+"""Pretrainings as Ray tasks: handed out as they become known, gathered as they finish."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import ray
+from ray.exceptions import RayError
+
+from bench.engine.evaluate import Outcome, run_units
+from bench.engine.site import Site
+from bench.study.plan import Pretraining, Unit
+
+MAX_RETRIES = 3  # of a task whose process or node died; an error of ours is reported, not tried again
+_POLL_SECONDS = 0.2
+
+
+class Tasks:
+    """Runs pretrainings on the cluster, and tells of each that ends from a thread of its own.
+
+    Leaving the block by an exception cancels what still runs; the store keeps what was finished.
+    """
+
+    def __init__(self, site: Site, receive: Callable[[Outcome], None]) -> None:
+        self._site = site
+        self._receive = receive
+        self._pending: dict[ray.ObjectRef, str] = {}
+        self._failed: list[Outcome] = []
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._gather, name="bench-tasks", daemon=True)
+        self._remote = ray.remote(run_units).options(max_retries=MAX_RETRIES, **_resources(site))
+
+    def __enter__(self) -> Tasks:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        if kind is not None:
+            for reference in list(self._pending):
+                ray.cancel(reference, force=True)
+
+    def submit(self, pretraining: Pretraining, units: Sequence[Unit]) -> None:
+        """Schedules the missing units of one pretraining as one task."""
+        reference = self._remote.remote(self._site, pretraining, tuple(units))
+        with self._lock:
+            self._pending[reference] = pretraining.label
+
+    def wait(self) -> tuple[Outcome, ...]:
+        """Blocks until every task has ended; returns those that failed."""
+        while True:
+            with self._lock:
+                if not self._pending:
+                    return tuple(self._failed)
+            self._stop.wait(_POLL_SECONDS)
+
+    def _gather(self) -> None:
+        while not self._stop.is_set():
+            with self._lock:
+                references = list(self._pending)
+            if not references:
+                self._stop.wait(_POLL_SECONDS)
+                continue
+            ready, _ = ray.wait(references, timeout=_POLL_SECONDS)
+            for reference in ready:
+                self._take(reference)
+
+    def _take(self, reference: ray.ObjectRef) -> None:
+        label = self._pending[reference]
+        try:
+            outcome = ray.get(reference)
+        except RayError as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            outcome = Outcome(label, "failed", reason, 0, 0.0)
+        if outcome.status == "failed":
+            self._failed.append(outcome)
+        self._receive(outcome)
+        with self._lock:
+            del self._pending[reference]
+
+
+def _resources(site: Site) -> dict[str, float]:
+    asked = site.resources
+    if asked.workers:  # the worker group holds the cores while it trains; the evaluation after it is short
+        return {"num_cpus": 0.01}
+    return {"num_cpus": asked.cpus_per_worker} | ({"num_gpus": asked.gpus_per_worker} if asked.gpus_per_worker else {})

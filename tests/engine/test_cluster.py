@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from bench.engine.cluster import Cluster, preflight
+from bench.errors import UserError
+from bench.study.spec import Resources
+
+LAPTOP = Cluster("laptop", ({"CPU": 2.0},), ())
+SCALING = Cluster("cloud", ({"CPU": 8.0},), ({"CPU": 16.0, "GPU": 4.0},))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "resources"),
+    [
+        (LAPTOP, Resources()),
+        (LAPTOP, Resources(workers=2)),
+        (LAPTOP, Resources(cpus_per_worker=2)),
+        (SCALING, Resources(gpus_per_worker=1, workers=8)),
+    ],
+)
+def test_what_fits_passes(cluster: Cluster, resources: Resources) -> None:
+    preflight(cluster, resources)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "resources", "message"),
+    [
+        (LAPTOP, Resources(gpus_per_worker=1), "one worker asks for 1 CPU, 1 GPU, but no node offers that; offered: 2 CPU"),
+        (LAPTOP, Resources(cpus_per_worker=3), "one worker asks for 3 CPU, but no node offers that"),
+        (LAPTOP, Resources(workers=3), "3 workers ask for 3 CPU together, but the cluster has 2 CPU"),
+        (SCALING, Resources(gpus_per_worker=8), "one worker asks for 1 CPU, 8 GPU, but no node offers that"),
+    ],
+)
+def test_what_cannot_be_served_fails_at_once(cluster: Cluster, resources: Resources, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        preflight(cluster, resources)

@@ -1,0 +1,39 @@
+"""Ray Train: two workers at the same global batch follow the losses of one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from bench.store.fragments import Fragments
+from tests.engine.conftest import bench
+
+pytestmark = pytest.mark.ray
+
+
+def run(study: Path, results: Path, workers: int) -> tuple[list[float], pl.DataFrame]:
+    done = bench(
+        study,
+        "--results",
+        results,
+        *("--set", f"resources.workers={workers}", "--set", "nuisance={}", "--set", "scientific={}", "--set", "seeds=1"),
+        *("--set", "methods={mae: {epochs: 3, batch_size: 64}}"),
+        *("--set", "evaluate=[{protocol: linear, label_budgets: [1, 2], draws: 2}]"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = next((results / "artifacts" / "encoders").glob("*/training.json"))
+    return json.loads(record.read_text())["losses"], Fragments(results, "rows").scan().sort("row_key").collect()
+
+
+def test_two_workers_follow_the_losses_of_one(tiny: Path, tmp_path: Path) -> None:
+    alone, rows = run(tiny, tmp_path / "alone", workers=0)
+    together, rows_together = run(tiny, tmp_path / "together", workers=2)
+    assert len(alone) == 3
+    np.testing.assert_allclose(together, alone, rtol=1e-4)
+    # the number of workers is no input: the keys are the same, and so, but for rounding, are the scores
+    assert rows["row_key"].to_list() == rows_together["row_key"].to_list()
+    np.testing.assert_allclose(rows_together["accuracy"], rows["accuracy"], atol=0.03)
