@@ -1,0 +1,1 @@
+"""Statistics of label efficiency: numpy, scipy and polars, nothing of torch or Ray."""
