@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ from bench.study.spec import Resources  # noqa: E402
 
 # Features and weights travel by file; the object store only carries small messages.
 _OBJECT_STORE_BYTES = 200 * 2**20
+_ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -67,26 +69,40 @@ def connected(address: str | None = None) -> Iterator[Cluster]:
 
 def _connect(address: str | None) -> bool:
     """Connects; returns whether the cluster was started here."""
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "ignore_reinit_error": False}
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    found = address or _running_address()
+    if found is None:
+        ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
+        return True
+    if not found.startswith("ray://") and not _answers(found):
+        raise UserError(f"--address {found}: nothing answers there; valid: HOST:PORT of a Ray head that is up")
     try:
-        ray.init(address=address or "auto", **options)
+        ray.init(address=found, **options)
+    except (ConnectionError, RaySystemError, RuntimeError, ValueError) as error:
+        # Ray says the same of a refused token and of a cluster of another version: it could not connect.
+        raise UserError(
+            f"Ray at {found} cannot be joined ({_first_line(error)}); if its token is another one, copy it to "
+            "~/.ray/auth_token or point RAY_AUTH_TOKEN_PATH at it; to start a cluster of your own, `ray stop` that one"
+        ) from None
+    return False
+
+
+def _running_address() -> str | None:
+    """Address of the cluster that `ray start` left on this machine; None where there is none, or it is gone."""
+    from ray._private.services import find_bootstrap_address
+
+    address = find_bootstrap_address(None)
+    return address if address and _answers(address) else None
+
+
+def _answers(address: str) -> bool:
+    """Whether something listens there. Ray itself would go on asking for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS):
+            return True
+    except (OSError, ValueError):
         return False
-    except ConnectionError as error:
-        if address is not None:
-            raise UserError(f"--address {address}: no Ray cluster answers there ({_first_line(error)})") from None
-    except (RaySystemError, RuntimeError) as error:
-        raise UserError(_refusal(address or "auto", error)) from None
-    ray.init(include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
-    return True
-
-
-def _refusal(address: str, error: Exception) -> str:
-    if "auth" in str(error).lower():
-        return (
-            f"Ray at {address} refused this user's token; copy the cluster's token to ~/.ray/auth_token "
-            "or point RAY_AUTH_TOKEN_PATH at it"
-        )
-    return f"Ray at {address} cannot be joined: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:
