@@ -1,0 +1,130 @@
+"""The finding of a leaderboard in words: what the best entrant saves, against whom, at what cost, with which caveat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from bench.results.entrants import LABEL_ONLY
+from bench.results.leaderboard import Board
+from bench.results.text import (
+    MARKS,
+    budget_text,
+    factor_text,
+    interval_text,
+    list_text,
+    metric_text,
+    score_text,
+    seconds_text,
+)
+
+_MOST_REFERENCES = 3  # more entrants than these are called by the names in the study
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence in parts: the claim, its interval, whom it is against, the cost, what to hold against it."""
+
+    claim: str
+    interval: str = ""
+    against: str = ""
+    cost: str = ""
+    caveat: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The parts as running text."""
+        text = self.claim
+        if self.interval:
+            text += f" ({self.interval})"
+        if self.against:
+            text += f" than {self.against}"
+        if self.cost:
+            text += f", and costs {self.cost}"
+        return f"{text}.{' ' + self.caveat if self.caveat else ''}"
+
+
+def finding(board: Board, *, times: str = "x") -> Finding:
+    """What the board says, about the best entrant that was pretrained."""
+    pretrained = ~(pl.col("is_reference") | pl.col("method").is_in(LABEL_ONLY))
+    rivals = board.ranked.filter(pretrained)
+    if rivals.is_empty():
+        return _nothing(board)
+    best = rivals.row(0, named=True)
+    where = f"At {budget_text(board.budget)}, " if board.budget else ""
+    if best["saved"] is None:
+        score = score_text(best["score"], best["score_low"], best["score_high"], best["score_mark"])
+        claim = f"{where}{best['entrant']} leads with {metric_text(board.metric)} {score}"
+        return Finding(claim, caveat=f"Labels saved is undefined: {best['saved_reason'] or 'not measured here'}.")
+    claim = f"{where}{best['entrant']} {_needs(best, times)}"
+    return Finding(claim, _interval(board, best), reference_text(board), _cost(best), _caveat(board, best))
+
+
+def reference_text(board: Board) -> str:
+    """`pixels + linear`, `the better of A and B`, or `the best of A, B and C`."""
+    names = board.reference
+    if len(names) > _MOST_REFERENCES:  # one of each setting and layer: the study's own words are shorter
+        names = tuple(" + ".join(part.strip() for part in name.split("+")) for name in board.reference_names)
+    if len(names) < 2:
+        return f"the best {names[0]}" if len(board.reference) > 1 else "".join(names)
+    return f"the {'better' if len(board.reference) == 2 else 'best'} of {list_text(names)}"
+
+
+def _nothing(board: Board) -> Finding:
+    if board.ranked.is_empty():
+        return Finding("No entrant has a score yet", caveat="Every finished unit failed; the status says why.")
+    leader = board.ranked.row(0, named=True)
+    score = score_text(leader["score"], leader["score_low"], leader["score_high"], leader["score_mark"])
+    claim = f"{leader['entrant']} leads the label-only entrants with {metric_text(board.metric)} {score}"
+    return Finding(claim, caveat="No pretrained entrant has a score yet.")
+
+
+def _needs(best: Mapping[str, Any], times: str) -> str:
+    factor, censored = best["saved"], best["saved_censored"] or ""
+    bound = {">=": "at least ", "<=": "at most "}.get(censored, "")
+    if factor >= 1.0 or censored:
+        return f"needs {bound}{factor_text(factor, times=times)} fewer labels"
+    return f"needs {factor_text(1 / factor, times=times)} more labels"
+
+
+def _interval(board: Board, best: Mapping[str, Any]) -> str:
+    low, high = best["saved_low"], best["saved_high"]
+    if best["saved"] < 1.0 and not best["saved_censored"]:
+        low, high = _inverse(high), _inverse(low)
+    interval = interval_text(low, high)
+    return f"{board.level * 100:g} %: {interval}" if interval else ""
+
+
+def _inverse(value: float | None) -> float | None:
+    if value is None or value == 0.0:
+        return None
+    return 1.0 / value
+
+
+def _cost(best: Mapping[str, Any]) -> str:
+    parts = []
+    if best["pretrain_seconds"]:
+        parts.append(f"{seconds_text(best['pretrain_seconds'])} of pretraining{' a seed' if best['seeds'] else ''}")
+    if best["search_seconds"]:
+        parts.append(f"{seconds_text(best['search_seconds'])} of search")
+    return " and ".join(parts)
+
+
+def _caveat(board: Board, best: Mapping[str, Any]) -> str:
+    notes = []
+    low, high = best["saved_low"], best["saved_high"]
+    if low is None or high is None:
+        notes.append("Without replicates it has no interval.")
+    elif low <= 1.0 <= high:
+        notes.append("The interval includes 1: no saving is shown.")
+    mark = best["saved_mark"] or ""
+    notes += [f"{meaning[0].upper()}{meaning[1:]}." for name, (_, meaning) in MARKS.items() if name in mark.split(", ")]
+    leader = board.ranked.row(0, named=True)
+    if leader["is_reference"]:
+        notes.insert(0, f"{leader['entrant']}, which uses no pretraining, leads the board.")
+    if board.present < board.promised:
+        notes.append(f"{board.present:,} of {board.promised:,} rows are there: it may still change.")
+    return " ".join(notes)

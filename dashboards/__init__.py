@@ -1,0 +1,1 @@
+"""The dashboard: what the results say, in a browser."""

@@ -1,0 +1,28 @@
+"""The dashboard's front door: `streamlit run dashboards/app.py -- --results DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboards.frame import look
+
+_HERE = Path(__file__).parent
+# Not called "pages": Streamlit would serve a folder of that name by itself, past this file, to whoever follows a link.
+_VIEWS = _HERE / "views"
+
+
+def main() -> None:
+    """Names the pages and runs the one asked for."""
+    st.set_page_config(page_title="PretextBench", page_icon=":material/labs:", layout="wide")
+    st.logo(_HERE / "wordmark.svg", size="medium")
+    look()
+    pages = [
+        st.Page(_VIEWS / "leaderboard.py", title="Leaderboard", default=True),
+        st.Page(_VIEWS / "curves.py", title="Label efficiency", url_path="curves"),
+    ]
+    st.navigation(pages, position="top").run()
+
+
+main()

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from bench.errors import UserError
+from bench.results.bundle import file_digest
+from bench.results.export import FORMATS, export, flat, neutral
+from bench.results.latex import escaped, latex_table
+from bench.results.leaderboard import Board, leaderboard
+from bench.results.opening import Opened
+from bench.results.verify import verify
+from bench.store.files import read_json, write_json
+from bench.store.schema import ROWS
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_writes_files(root: Path, tmp_path: Path, name: str) -> None:
+    written = export(root, tmp_path / "new" / "folder", name)
+    assert written
+    assert all(path.is_file() and path.stat().st_size for path in written)
+    assert {path.name for path in written} == {path.name for path in (tmp_path / "new" / "folder").iterdir()}
+
+
+def test_parquet_holds_all_rows_and_the_leaderboard(root: Path, opened: Opened, tmp_path: Path) -> None:
+    export(root, tmp_path)
+    rows = pl.read_parquet(tmp_path / "rows.parquet")
+    assert rows.schema == ROWS
+    assert rows["row_key"].sort().equals(opened.rows["row_key"].sort())
+    assert pl.read_parquet(tmp_path / "leaderboard.parquet").equals(leaderboard(root))
+
+
+def test_csv_is_flat_and_has_every_budget(root: Path, board: Board, tmp_path: Path) -> None:
+    export(root, tmp_path, "csv")
+    with (tmp_path / "leaderboard.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["entrant"] for line in lines] == board.frame["entrant"].to_list()
+    point = board.frame["budgets"][0][3]
+    assert point["label_budget"] == "10"
+    assert float(lines[0]["score@10"]) == pytest.approx(point["score"])
+    assert lines[-1]["score@10"] == ""
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        row = next(line for line in csv.DictReader(file) if line["status"] == "ok")
+    assert sum(json.loads(row["class_counts"])) == int(row["n_test"])
+
+
+def test_budgets_are_columns_in_order_of_labels(board: Board) -> None:
+    names = [name for name in flat(board.frame).columns if name.startswith("score@")]
+    assert names == ["score@1", "score@2", "score@5", "score@10", "score@50", "score@all"]
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_formulas_are_neutralised(cell: str) -> None:
+    frame = pl.DataFrame({"name": [cell, "mae = best", None], "value": [-1.5, 2.0, None]})
+    assert neutral(frame)["name"].to_list() == [f"'{cell}", "mae = best", None]
+    assert neutral(frame)["value"].to_list() == [-1.5, 2.0, None]
+
+
+def test_wrong_format_and_unwritable_folder_are_clear_errors(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--format: unknown format 'cvs' \(did you mean 'csv'\?\)"):
+        export(root, tmp_path, "cvs")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"):
+        export(root, tmp_path / "file")
+
+
+def test_latex_escapes_names_and_shows_everyone(board: Board) -> None:
+    text = latex_table(board)
+    assert text.count(r"\\") == board.frame.height + 1
+    assert r"mae[mask\_ratio=0.75] + linear" in text
+    assert r"$\pm$" in text
+    assert escaped("a_b & 50 % >= #1 \\ {x}~^") == (
+        r"a\_b \& 50 \% $\ge$ \#1 \textbackslash{} \{x\}\textasciitilde{}\textasciicircum{}"
+    )
+
+
+@pytest.fixture
+def bundle(root: Path, tmp_path: Path) -> Path:
+    export(root, tmp_path / "bundle", "bundle")
+    return tmp_path / "bundle"
+
+
+def test_a_fresh_bundle_verifies_and_tells_what_it_is(bundle: Path) -> None:
+    assert verify(bundle) == []
+    text = (bundle / "README.md").read_text()
+    assert "fewer labels (95 %:" in text
+    assert "@misc{pretextbench_" in text
+    assert read_json(bundle / "environment.json")["version"] == ["0.1.0"]
+    assert read_json(bundle / "study.json")["study"] == "mae-mask-ratio"
+
+
+def resealed(bundle: Path, name: str) -> None:
+    """Writes the digest of a changed file into the index, as somebody who cheats would."""
+    index = read_json(bundle / "bundle.json")
+    index["files"][name] = file_digest(bundle / name)
+    write_json(bundle / "bundle.json", index)
+
+
+def test_a_changed_file_is_named(bundle: Path) -> None:
+    (bundle / "README.md").write_text("better than it was")
+    (bundle / "study.json").unlink()
+    assert {(found.file, found.where) for found in verify(bundle)} >= {
+        ("README.md", "SHA-256"),
+        ("study.json", "SHA-256"),
+    }
+
+
+def test_a_polished_aggregate_is_found(bundle: Path) -> None:
+    board = pl.read_parquet(bundle / "leaderboard.parquet")
+    better = board.with_columns(score=pl.when(pl.col("place") == 2).then(0.99).otherwise("score"))
+    better.write_parquet(bundle / "leaderboard.parquet")
+    resealed(bundle, "leaderboard.parquet")
+    found = verify(bundle)
+    assert [(item.file, item.where, item.stated) for item in found] == [
+        ("leaderboard.parquet", "score of mae[mask_ratio=0.75] + linear", "0.99")
+    ]
+    assert "stated 0.99, found 0.7" in str(found[0])
+
+
+def test_a_polished_row_is_found(bundle: Path) -> None:
+    rows = pl.read_parquet(bundle / "rows.parquet")
+    key = rows.filter(pl.col("status") == "ok")["row_key"][0]
+    rows.with_columns(
+        balanced_accuracy=pl.when(pl.col("row_key") == key).then(1.0).otherwise("balanced_accuracy")
+    ).write_parquet(bundle / "rows.parquet")
+    resealed(bundle, "rows.parquet")
+    assert [item.where for item in verify(bundle)] == [f"balanced_accuracy of row {key}"]
+
+
+def test_a_dropped_entrant_is_found(bundle: Path) -> None:
+    board = pl.read_parquet(bundle / "leaderboard.parquet")
+    board.head(3).write_parquet(bundle / "leaderboard.parquet")
+    resealed(bundle, "leaderboard.parquet")
+    assert {item.found for item in verify(bundle)} == {"a line"}
+
+
+def test_what_is_no_bundle_is_a_clear_error(tmp_path: Path, bundle: Path) -> None:
+    with pytest.raises(UserError, match="not a bundle"):
+        verify(tmp_path)
+    (bundle / "rows.parquet").write_bytes(b"broken")
+    with pytest.raises(UserError, match="cannot be read"):
+        verify(bundle)
