@@ -1,0 +1,1 @@
+"""How an encoder is judged: one file a protocol."""

@@ -1,0 +1,146 @@
+"""Features: every image encoded once, all layers in one pass, kept under the encoder's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.data.batches import to_float
+from bench.data.catalog import Dataset
+from bench.methods.encoder import Encoder
+from bench.store.artifacts import Artifacts
+
+FEATURES_VERSION = 1
+COLLAPSED_BELOW = 1.5  # effective rank: a lone direction, give or take noise, carries all of the variance
+_FILE = "features.npy"
+_CONSTANT = 1e-6  # standard deviation relative to the largest magnitude, below which a feature is constant
+_RANK_SAMPLE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What an encoder says of every image.
+
+    Attributes:
+        arrays: float16 [N, D] of each layer, in the order of the image store (memory-mapped).
+        train: int64 indices of the train pool, whose statistics standardise everything.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    train: np.ndarray
+
+    def layer(self, name: str) -> np.ndarray:
+        """Raw features of a layer, float16 [N, D]."""
+        return self.arrays[name]
+
+    def standardised(self, name: str) -> np.ndarray:
+        """Features of a layer with mean 0 and standard deviation 1 on the train pool, float32 [N, D], read-only.
+
+        Features that are constant on the train pool are zero everywhere.
+        """
+        return _standardised(self, name)
+
+    def status(self, name: str) -> tuple[str, str]:
+        """("ok", "") or ("collapsed", why), by the effective rank of the layer's train-pool features."""
+        rank = effective_rank(np.asarray(self.arrays[name][self.train[:: _stride(len(self.train))]], dtype=np.float64))
+        if rank >= COLLAPSED_BELOW:
+            return "ok", ""
+        return "collapsed", f"effective rank of {name} is {rank:.2f}, below {COLLAPSED_BELOW}"
+
+
+def encode(
+    encoder: Encoder,
+    dataset: Dataset,
+    layers: Sequence[str],
+    root: Path,
+    key: str,
+    batch: int = 256,
+    device: str = "cpu",
+) -> Features:
+    """Encodes every image once and keeps each layer as an artifact; layers already kept are not computed again.
+
+    Args:
+        encoder: the network; put in evaluation mode, its parameters untouched.
+        dataset: whose images, in the order of the store.
+        layers: names of layers.
+        root: the results root.
+        key: content key of encoder and images.
+        batch: images per pass.
+        device: where the network runs.
+
+    Raises:
+        FloatingPointError: a feature is not finite in half precision.
+    """
+    artifacts = Artifacts(root)
+    missing = [layer for layer in dict.fromkeys(layers) if artifacts.find("features", f"{key}-{layer}") is None]
+    if missing:
+        _write(encoder, dataset, missing, artifacts, key, batch, device)
+    arrays = {layer: np.load(artifacts.path("features", f"{key}-{layer}") / _FILE, mmap_mode="r") for layer in layers}
+    return Features(arrays, dataset.splits.train)
+
+
+def _write(
+    encoder: Encoder, dataset: Dataset, layers: Sequence[str], artifacts: Artifacts, key: str, batch: int, device: str
+) -> None:
+    images = dataset.images.images
+    encoder = encoder.to(device).eval()
+    with ExitStack() as stack, torch.no_grad():
+        folders = {layer: stack.enter_context(artifacts.writing("features", f"{key}-{layer}")) for layer in layers}
+        files: dict[str, np.memmap] = {}
+        for start in range(0, len(images), batch):
+            embedded = encoder.embed(to_float(images[start : start + batch], device), layers)
+            for layer, values in embedded.items():
+                half = values.to(torch.float16).cpu().numpy()
+                if not np.isfinite(half).all():
+                    raise FloatingPointError(f"features of {layer} are not finite in half precision")
+                if layer not in files:
+                    shape = (len(images), half.shape[1])
+                    files[layer] = np.lib.format.open_memmap(
+                        folders[layer] / _FILE, mode="w+", dtype=np.float16, shape=shape
+                    )
+                files[layer][start : start + batch] = half
+        for file in files.values():
+            file.flush()
+
+
+@lru_cache(maxsize=2)
+def _standardised(features: Features, name: str) -> np.ndarray:
+    values = np.asarray(features.arrays[name], dtype=np.float32)
+    pool = values[features.train]
+    mean = pool.mean(0, dtype=np.float64)
+    std = pool.std(0, dtype=np.float64)
+    constant = std <= _CONSTANT * np.abs(pool).max(0)
+    scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, std))
+    result = ((values - mean) * scale).astype(np.float32)
+    result.flags.writeable = False
+    return result
+
+
+def effective_rank(features: np.ndarray) -> float:
+    """Exponential of the entropy of the covariance's eigenvalues (Roy & Vetterli 2007), between 1 and D.
+
+    Args:
+        features: float [n, D].
+
+    Returns:
+        1 for features without variance.
+    """
+    centred = features - features.mean(0)
+    gram = centred.T @ centred if features.shape[0] > features.shape[1] else centred @ centred.T
+    eigenvalues = np.linalg.eigvalsh(gram).clip(min=0)
+    # features equal up to rounding have rounding for a covariance
+    if eigenvalues.sum() <= (_CONSTANT**2) * max(float((features**2).sum()), 1e-300):
+        return 1.0
+    shares = eigenvalues / eigenvalues.sum()
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def _stride(n: int) -> int:
+    return max(1, n // _RANK_SAMPLE)

@@ -1,0 +1,35 @@
+"""Numbers of tiny runs. When one changes on purpose, bump the protocol's version in bench/study/protocols.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import evaluation, small_options
+
+from bench.data.catalog import Dataset
+from bench.methods.encoder import Encoder
+from bench.protocols.registry import PROTOCOLS
+from bench.study import protocols as study
+
+# (version, nll of the first draw at 2 labels per class, nll of the last cell)
+GOLDEN = {
+    "finetune": (1, 1.92819, 2.77998),
+    "fusion": (1, 1.02416, 0.919283),
+    "knn": (1, 8.82474, 5.44544),
+    "linear": (1, 0.959521, 0.417417),
+}
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_numbers_are_those_of_the_version(
+    name: str, digits: Dataset, pixels: Encoder, conv: Encoder, root: Path
+) -> None:
+    changes = {"lr_grid": None} if name == "finetune" else {"partner": "unet_nano"} if name == "fusion" else {}
+    options = small_options(name, label_budgets=[2, 10], draws=1, **changes)
+    encoder = conv if name == "finetune" else pixels  # fine-tuning needs weights, the others need none
+    scores = PROTOCOLS[name](evaluation(digits, encoder, root, options))
+    version, first, last = GOLDEN[name]
+    assert study.PROTOCOLS[name].version == version, "record the new version's numbers here"
+    found = scores[0].metrics["nll"], scores[-1].metrics["nll"]
+    assert found == pytest.approx((first, last), rel=2e-3), "numbers changed: bump the version"

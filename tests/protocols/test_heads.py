@@ -1,0 +1,130 @@
+"""Batched heads against scikit-learn, one at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from bench.protocols import heads as heads_module
+from bench.protocols.heads import fit_heads
+
+C_GRID = (1e-3, 1e-1, 1.0, 10.0, 1e3)
+
+
+def blobs(n: int, dim: int, n_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Overlapping classes whose features span four orders of magnitude of variance, standardised."""
+    numbers = np.random.default_rng(seed)
+    labels = np.arange(n) % n_classes
+    centres = numbers.normal(size=(n_classes, dim))
+    hidden = 0.5 * centres[labels] + numbers.normal(size=(n, dim))
+    features = (hidden / np.arange(1, dim + 1)) @ np.linalg.qr(numbers.normal(size=(dim, dim)))[0]
+    return (features - features.mean(0)) / features.std(0), labels
+
+
+def batch(*arrays: np.ndarray) -> list[torch.Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(array))[None] for array in arrays]
+
+
+def objective(model: LogisticRegression, features: np.ndarray, labels: np.ndarray, C: float) -> float:
+    own = np.searchsorted(model.classes_, labels)
+    loss = -model.predict_log_proba(features)[np.arange(len(labels)), own].sum()
+    return float(0.5 * (model.coef_**2).sum() + C * loss)
+
+
+@pytest.mark.parametrize(("n", "dim"), [(3, 20), (10, 30), (60, 12), (60, 100), (300, 40)])
+def test_objective_and_accuracy_are_scikit_learns(n: int, dim: int) -> None:
+    features, labels = blobs(n + 400, dim, 3)
+    fitted = fit_heads(*batch(features[:n], labels[:n]), 3, torch.tensor(C_GRID))
+    assert fitted.converged.all()
+    predicted = fitted.predictions(torch.from_numpy(features[n:]))[0].numpy()
+    for column, C in enumerate(C_GRID):
+        model = LogisticRegression(C=C, tol=1e-10, max_iter=20_000).fit(features[:n], labels[:n])
+        assert float(fitted.objective[0, column]) == pytest.approx(
+            objective(model, features[:n], labels[:n], C), rel=1e-4
+        )
+        accuracy = (predicted[column] == labels[n:]).mean()
+        assert accuracy == pytest.approx(model.score(features[n:], labels[n:]), abs=0.005)
+
+
+def test_reported_objective_is_that_of_the_returned_weights() -> None:
+    features, labels = blobs(50, 80, 4)
+    fitted = fit_heads(*batch(features, labels), 4, torch.tensor(C_GRID))
+    log = fitted.probabilities(torch.from_numpy(features))[0].log().numpy()
+    loss = -log[:, np.arange(50), labels].sum(1)
+    expected = 0.5 * fitted.weight[0].square().sum((1, 2)).numpy() + np.array(C_GRID) * loss
+    np.testing.assert_allclose(fitted.objective[0].numpy(), expected, rtol=1e-6)
+
+
+def test_weights_hide_samples() -> None:
+    features, labels = blobs(90, 10, 3)
+    keep = np.arange(90) % 5 != 0
+    hidden = fit_heads(*batch(features, labels), 3, torch.ones(1), torch.from_numpy(keep.astype(float))[None, :, None])
+    alone = fit_heads(*batch(features[keep], labels[keep]), 3, torch.ones(1))
+    query = torch.from_numpy(features)
+    torch.testing.assert_close(hidden.objective, alone.objective, rtol=1e-6, atol=0)
+    torch.testing.assert_close(hidden.probabilities(query), alone.probabilities(query), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("n", [3, 10, 40, 200])
+@pytest.mark.parametrize("C", [(1.0,), C_GRID])
+def test_a_group_does_not_depend_on_its_company(n: int, C: tuple[float, ...]) -> None:
+    parts = [blobs(n, 60, 3, seed) for seed in range(5)]
+    features = torch.from_numpy(np.stack([part[0] for part in parts]))
+    labels = torch.from_numpy(np.stack([part[1] for part in parts]))
+    apart = len(C) > 1
+    together = fit_heads(features, labels, 3, torch.tensor(C), apart=apart)
+    for members in ([2], [0, 3, 4]):
+        alone = fit_heads(features[members], labels[members], 3, torch.tensor(C), apart=apart)
+        assert torch.equal(together.weight[members], alone.weight)
+        assert torch.equal(together.bias[members], alone.bias)
+
+
+def test_batched_groups_agree_with_groups_apart() -> None:
+    parts = [blobs(20, 15, 3, seed) for seed in range(4)]
+    features = torch.from_numpy(np.stack([part[0] for part in parts]))
+    labels = torch.from_numpy(np.stack([part[1] for part in parts]))
+    together = fit_heads(features, labels, 3, torch.tensor(C_GRID))
+    apart = fit_heads(features, labels, 3, torch.tensor(C_GRID), apart=True)
+    torch.testing.assert_close(together.objective, apart.objective, rtol=1e-4, atol=0)
+
+
+def test_chunks_agree_with_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(40, 60, 3)
+    together = fit_heads(*batch(features, labels), 3, torch.tensor(C_GRID))
+    monkeypatch.setattr(heads_module, "CHUNK_BYTES", 20_000)
+    chunked = fit_heads(*batch(features, labels), 3, torch.tensor(C_GRID))
+    torch.testing.assert_close(chunked.objective, together.objective, rtol=1e-4, atol=0)
+
+
+def test_a_missing_class_is_never_predicted_and_changes_nothing() -> None:
+    features, labels = blobs(60, 10, 3)
+    seen = labels != 1
+    fitted = fit_heads(*batch(features[seen], labels[seen]), 3, torch.tensor([2.0]))
+    probabilities = fitted.probabilities(torch.from_numpy(features))[0, 0].numpy()
+    assert (probabilities[:, 1] == 0).all()
+    # a softmax over two classes at C is scikit-learn's binomial fit at 2 C
+    model = LogisticRegression(C=4.0, tol=1e-10, max_iter=10_000).fit(features[seen], labels[seen])
+    np.testing.assert_allclose(probabilities[:, [0, 2]], model.predict_proba(features), atol=2e-3)
+
+
+def test_one_class_alone_is_certain() -> None:
+    features, _ = blobs(8, 5, 2)
+    fitted = fit_heads(*batch(features, np.full(8, 1)), 3, torch.tensor(C_GRID))
+    assert fitted.converged.all()
+    assert (fitted.probabilities(torch.from_numpy(features))[..., 1] == 1).all()
+
+
+def test_constant_features_leave_the_class_frequencies() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    fitted = fit_heads(*batch(np.zeros((6, 4)), labels), 3, torch.tensor(C_GRID))
+    expected = torch.tensor([3 / 6, 2 / 6, 1 / 6], dtype=torch.float64).expand(1, len(C_GRID), 1, 3)
+    torch.testing.assert_close(fitted.probabilities(torch.zeros(1, 4)), expected, rtol=0, atol=1e-3)
+
+
+def test_unfinished_heads_say_so() -> None:
+    features, labels = blobs(200, 40, 4)
+    fitted = fit_heads(*batch(features, labels), 4, torch.tensor([1e3]), max_iterations=3)
+    assert not fitted.converged.any()
+    assert int(fitted.iterations.max()) == 3
