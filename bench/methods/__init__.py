@@ -1,0 +1,1 @@
+"""What is learned before labels: one file a pretext task."""

@@ -1,0 +1,52 @@
+"""The methods by name, and how one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from bench.data.shape import ImageShape
+from bench.errors import unknown
+from bench.methods.base import Method
+from bench.methods.mae import Mae
+from bench.methods.pixels import Pixels
+from bench.methods.published import Published
+from bench.methods.random_init import RandomInit
+from bench.methods.simclr import Simclr
+from bench.methods.unet_denoise import UnetDenoise
+from bench.methods.unet_masked import UnetMasked
+from bench.study.methods import MethodOptions
+
+METHODS: dict[str, type[Method]] = {
+    "mae": Mae,
+    "unet_masked": UnetMasked,
+    "unet_denoise": UnetDenoise,
+    "simclr": Simclr,
+    "random_init": RandomInit,
+    "pixels": Pixels,
+    "timm": Published,
+}
+
+
+def build_method(
+    name: str, options: MethodOptions, shape: ImageShape, mean: Sequence[float], std: Sequence[float], seed: int
+) -> Method:
+    """A method on the CPU, initialised by its seed alone; torch's global generator is left as it was.
+
+    Args:
+        name: name of the method.
+        options: its options, of the class of that name in `bench.study.methods`.
+        shape: of the images.
+        mean: of the train pool, one per channel, in [0, 1] units.
+        std: of the train pool, one per channel, in [0, 1] units.
+        seed: of the initialisation.
+
+    Raises:
+        UserError: no such method, or a network that does not fit the image.
+    """
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return METHODS[name](options, shape, mean, std)

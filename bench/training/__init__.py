@@ -1,0 +1,1 @@
+"""How weights are learned: one loop, its optimiser and its schedule."""

@@ -1,0 +1,259 @@
+"""The loop that pretrains any method, on one worker or on several."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.data.draws import Draws
+from bench.methods.base import Method
+from bench.methods.timm_encoder import TimmEncoder
+from bench.seeds import named_seed
+from bench.study import versions
+from bench.study.methods import MethodOptions, TrainedOptions
+from bench.training.batches import Batches
+from bench.training.checkpoint import read_checkpoint, save_checkpoint
+from bench.training.optim import adamw, cosine, parameter_groups, set_lr
+
+log = logging.getLogger(__name__)
+
+CUDA_LOSSES = 32  # steps between looks at the loss on a GPU, where every look waits for the device
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """How a pretraining stands behind an epoch (counted from 1); the speed is over all workers, of this sitting."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    images_per_second: float
+    method: Method
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a pretraining ended.
+
+    Attributes:
+        status: "ok"; "diverged" where a loss or a weight was not finite; "pruned" where `on_epoch` said stop.
+        reason: one line where the status is not "ok", else empty.
+        epochs: completed.
+        seconds: wall seconds of all sittings.
+        images_per_second: over all workers, of all sittings.
+        losses: mean loss of each completed epoch.
+        step_losses: loss of every step, over the global batch.
+    """
+
+    status: Literal["ok", "diverged", "pruned"]
+    reason: str
+    epochs: int
+    seconds: float
+    images_per_second: float
+    losses: list[float]
+    step_losses: list[float]
+
+
+OnEpoch = Callable[[EpochReport], bool]
+
+
+def pretrain(
+    method: Method,
+    images: np.ndarray,
+    options: MethodOptions,
+    seed: int,
+    *,
+    pool: np.ndarray | None = None,
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    on_epoch: OnEpoch | None = None,
+) -> TrainingResult:
+    """Trains a method in place.
+
+    Equal arguments give equal weights, bit for bit on a CPU with a given number of threads, however often the training
+    was interrupted; the number of workers changes them by rounding alone. Where the result is "diverged" the method is
+    left as the last step made it, and no use.
+
+    Args:
+        method: from `build_method`; moved to the device.
+        images: uint8 [N, H, W, C], memory-mapped or not.
+        options: the method's own. A method that does not train returns at once.
+        seed: of the order of images and of each step's draws.
+        pool: int64, numbers of the images to train on; None: all of them.
+        rank: number of this worker; with world > 1 the process group is the caller's, already initialised.
+        world: number of workers; they share the batch of `options.batch_size`.
+        device: of this worker.
+        checkpoint: file to continue from where it exists, and to write to; rank 0 reads and writes.
+        checkpoint_seconds: wall seconds between writes.
+        on_epoch: called on every worker behind every epoch; where any worker's call returns False, all stop.
+
+    Raises:
+        UserError: the batch does not fit the pool or the workers.
+    """
+    if not isinstance(options, TrainedOptions):
+        return TrainingResult("ok", "", 0, 0.0, 0.0, [], [])
+    pool = np.arange(len(images)) if pool is None else np.asarray(pool)
+    batches = Batches(images, pool, options.batch_size, seed, rank=rank, world=world, device=device)
+    training = _Training(method, options, seed, batches, rank, world, torch.device(device))
+    training.resume(checkpoint)
+    return training.run(checkpoint, checkpoint_seconds, on_epoch)
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint holds beside the weights and the optimiser."""
+
+    step: int = 0
+    seconds: float = 0.0
+    step_losses: list[float] = field(default_factory=list)
+
+
+class _Training:
+    def __init__(
+        self,
+        method: Method,
+        options: TrainedOptions,
+        seed: int,
+        batches: Batches,
+        rank: int,
+        world: int,
+        device: torch.device,
+    ) -> None:
+        self.method = method.to(device).train()
+        self.options, self.seed, self.batches = options, seed, batches
+        self.rank, self.world, self.device = rank, world, device
+        self.steps = options.epochs * batches.per_epoch
+        self.optimizer = adamw(parameter_groups(self.method, options.weight_decay), options.lr, options.betas)
+        self.identity = {
+            "versions": [versions.TRAINING, versions.DATA, options.version],
+            "options": options.model_dump(mode="json"),
+            "seed": seed,
+            "pool": len(batches.pool),
+        }
+        self.progress = _Progress()
+        self.pending: list[Tensor] = []
+        self.look_every = CUDA_LOSSES if device.type == "cuda" else 1
+
+    def resume(self, checkpoint: Path | None) -> None:
+        """Continues from the checkpoint where there is one of this very training."""
+        state = self._shared(read_checkpoint(checkpoint) if self.rank == 0 else None)
+        if state is None:
+            return
+        if state.get("identity") != self.identity:
+            log.warning("ignoring the checkpoint of another training, this one starts over: %s", checkpoint)
+            return
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = _Progress(**state["progress"])
+        log.info("continuing at step %d of %d", self.progress.step, self.steps)
+
+    def run(self, checkpoint: Path | None, checkpoint_seconds: float, on_epoch: OnEpoch | None) -> TrainingResult:
+        network = self._network()
+        first, before, saved = self.progress.step, self.progress.seconds, time.perf_counter()
+        while self.progress.step < self.steps:
+            started = time.perf_counter()
+            self.step(network)
+            ends_epoch = self.progress.step % self.batches.per_epoch == 0
+            reason = self.look() if ends_epoch or len(self.pending) >= self.look_every else ""
+            self.progress.seconds += time.perf_counter() - started  # what `on_epoch` and checkpoints take is not ours
+            if reason:
+                return self.result("diverged", reason)
+            speed = (self.progress.step - first) * self.options.batch_size / (self.progress.seconds - before)
+            if ends_epoch and not self.report(on_epoch, speed):
+                return self.result("pruned", f"stopped after epoch {self.progress.step // self.batches.per_epoch}")
+            if checkpoint is not None and not self.pending and time.perf_counter() - saved >= checkpoint_seconds:
+                self.save(checkpoint)
+                saved = time.perf_counter()
+        if not all(bool(parameter.isfinite().all()) for parameter in self.method.parameters()):
+            return self.result("diverged", "the last step left weights that are not finite")
+        return self.result("ok", "")
+
+    def step(self, network: nn.Module) -> None:
+        """One update; its loss is kept on the device until somebody looks."""
+        step, options = self.progress.step, self.options
+        draws = Draws(named_seed(self.seed, "step", step), options.batch_size, self.rank, self.world, self.device)
+        set_lr(self.optimizer, options.lr * cosine(step, self.steps, options.warmup))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+            loss, _ = network(self.batches[step], draws)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.pending.append(loss.detach())
+        self.progress.step += 1
+
+    def look(self) -> str:
+        """Moves the pending losses to the record; names the first that is not finite, else an empty string."""
+        losses = torch.stack(self.pending).float()
+        if self.world > 1:
+            distributed.all_reduce(losses)
+        values = (losses / self.world).tolist()
+        self.progress.step_losses += values
+        self.pending.clear()
+        bad = [place for place, value in enumerate(values) if not np.isfinite(value)]
+        if not bad:
+            return ""
+        step = len(self.progress.step_losses) - len(values) + bad[0]
+        return f"the loss was {values[bad[0]]} at step {step} (epoch {step // self.batches.per_epoch + 1})"
+
+    def report(self, on_epoch: OnEpoch | None, speed: float) -> bool:
+        """Tells `on_epoch`; whether every worker wants to go on."""
+        proceed = True
+        if on_epoch is not None:
+            epoch = self.progress.step // self.batches.per_epoch
+            loss = float(np.mean(self.progress.step_losses[-self.batches.per_epoch :]))
+            proceed = on_epoch(EpochReport(epoch, self.options.epochs, loss, speed, self.method))
+            self.method.train()
+        if self.world == 1:
+            return proceed
+        stop = torch.tensor(0 if proceed else 1, device=self.device)
+        distributed.all_reduce(stop)
+        return stop.item() == 0
+
+    def save(self, checkpoint: Path) -> None:
+        if self.rank == 0:
+            weights, optimizer = self.method.state_dict(), self.optimizer.state_dict()
+            state = {"identity": self.identity, "method": weights, "optimizer": optimizer}
+            save_checkpoint(checkpoint, state | {"progress": vars(self.progress)})
+
+    def losses(self) -> list[float]:
+        """Mean loss of each completed epoch."""
+        per_epoch = self.batches.per_epoch
+        complete = len(self.progress.step_losses) // per_epoch
+        return [float(np.mean(self.progress.step_losses[e * per_epoch : (e + 1) * per_epoch])) for e in range(complete)]
+
+    def result(self, status: Literal["ok", "diverged", "pruned"], reason: str) -> TrainingResult:
+        self.method.eval()
+        losses, seconds = self.losses(), self.progress.seconds
+        speed = self.progress.step * self.options.batch_size / seconds if seconds else 0.0
+        return TrainingResult(status, reason, len(losses), seconds, speed, losses, self.progress.step_losses)
+
+    def _network(self) -> nn.Module:
+        """The method as several workers call it: gradients averaged, batch norms synchronised where torch can."""
+        if self.world == 1:
+            return self.method
+        on_gpu = self.device.type == "cuda"
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(self.method) if on_gpu else self.method
+        # a timm network may hold parameters that no feature map depends on
+        unused = isinstance(self.method.encoder(), TimmEncoder)
+        devices = [self.device] if on_gpu else None
+        return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=unused)
+
+    def _shared(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Rank 0's state on every rank."""
+        if self.world == 1:
+            return state
+        box = [state]
+        distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from bench.data.shape import ImageShape
+from bench.methods.base import Method
+from bench.methods.registry import build_method
+from bench.study.methods import METHODS, TrainedOptions
+
+TINY: dict[str, dict[str, object]] = {
+    "mae": {"mask_ratio": 0.5},
+    "unet_masked": {},
+    "unet_denoise": {"sigma": 0.3},
+    "simclr": {},
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    """Blobs of ink at random places: uint8 [40, 8, 8, 1]."""
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[:8, :8]
+    centres = generator.uniform(1, 7, (40, 2, 1, 1))
+    distance = (rows - centres[:, 0]) ** 2 + (columns - centres[:, 1]) ** 2
+    return np.uint8(255 * np.exp(-distance / 4))[..., np.newaxis]
+
+
+@pytest.fixture
+def make() -> Callable[..., tuple[Method, TrainedOptions]]:
+    """A method of any name in a tiny form, with its options: make(name, seed, **options)."""
+
+    def build(name: str, seed: int = 0, **options: object) -> tuple[Method, TrainedOptions]:
+        chosen = METHODS[name](**{"epochs": 3, "batch_size": 16, "lr": 3e-3, **TINY[name], **options})
+        return build_method(name, chosen, ImageShape(1, 8, 8), [0.3], [0.3], seed), chosen
+
+    return build

@@ -1,0 +1,40 @@
+"""The numbers of every trained method, so that none changes unannounced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.data.shape import ImageShape
+from bench.methods.registry import build_method
+from bench.study.methods import METHODS
+from bench.training.loop import pretrain
+
+COMMON = {"epochs": 3, "batch_size": 16, "lr": 0.003, "weight_decay": 0.05, "warmup": 0.1, "precision": "fp32"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "mae": {"encoder": "vit_nano", "patch_size": 2, "augmentation": "crop", "mask_ratio": 0.5, "decoder_width": 32,
+            "decoder_depth": 1, "decoder_heads": 4, "norm_pix": True},
+    "unet_masked": {"encoder": "unet_nano", "augmentation": "crop", "skip": True, "mask_ratio": 0.25, "patch": 2},
+    "unet_denoise": {"encoder": "unet_nano", "augmentation": "crop", "skip": False, "sigma": 0.3},
+    "simclr": {"encoder": "conv_nano", "augmentation": "affine", "temperature": 0.2, "projection_width": 128,
+               "projection_out": 64},
+}  # fmt: skip
+LOSSES: dict[str, list[float]] = {
+    "mae": [2.553, 2.0813, 1.1337, 0.70118, 0.7161, 0.69945],
+    "unet_masked": [0.12758, 0.09815, 0.036498, 0.036593, 0.033556, 0.033088],
+    "unet_denoise": [0.085971, 0.3063, 0.089552, 0.081525, 0.10166, 0.079487],
+    "simclr": [3.2785, 3.2684, 2.8075, 2.9404, 2.6961, 2.5092],
+}
+
+
+@pytest.mark.parametrize("name", [name for name, options in METHODS.items() if options.trains])
+def test_numbers_are_those_of_the_stated_version(name: str, images: np.ndarray) -> None:
+    options = METHODS[name](**COMMON, **SETTINGS[name])
+    method = build_method(name, options, ImageShape(1, 8, 8), [0.3], [0.3], seed=0)
+    losses = pretrain(method, images, options, 0).step_losses
+    assert losses == pytest.approx(LOSSES[name], rel=1e-3), (
+        f"numbers changed: bump the version of {name} in bench/study/methods.py (or, if the loop or the "
+        f"data pipeline changed, of TRAINING or DATA in bench/study/versions.py), then commit {losses}"
+    )
