@@ -129,7 +129,7 @@ class _Trainer:
                 set_lr(optimizer, lr * cosine(step, steps, options.warmup))
                 draws = Draws(named_seed(*names, "step", step), len(batch), device=self.device)
                 images = augment(to_float(self.images[batch], self.device), options.augmentation, draws)
-                labels = torch.from_numpy(self.splits.labels[batch]).to(self.device)
+                labels = torch.tensor(self.splits.labels[batch]).to(self.device)
                 optimizer.zero_grad(set_to_none=True)
                 nn.functional.cross_entropy(classifier(images), labels).backward()
                 optimizer.step()

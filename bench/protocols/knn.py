@@ -48,7 +48,7 @@ class _Vote:
         selection = resolve(self.options.selection, self.per_class, len(self.candidates))
         k, outside = self._select(selection)
         test = self.splits.test
-        neighbours = nearest(self.points[torch.from_numpy(test)], self.known, int(k.max()))
+        neighbours = nearest(self.points[torch.tensor(test)], self.known, int(k.max()))
         taken = np.arange(neighbours.shape[2]) < k[:, None, None]
         shares = votes(self.labels, neighbours, taken, self.n_classes)
         measures = measure(shares, self.splits.labels[test])
@@ -93,7 +93,7 @@ class _Vote:
     def _held_out(self) -> tuple[np.ndarray, int]:
         """Balanced accuracy [draws, candidates] on the labelled validation images, and how many those are."""
         validation = self.splits.validation[self.splits.labels[self.splits.validation] >= 0]
-        neighbours = nearest(self.points[torch.from_numpy(validation)], self.known, self.candidates[-1])
+        neighbours = nearest(self.points[torch.tensor(validation)], self.known, self.candidates[-1])
         truth = self.splits.labels[validation]
         return balanced_accuracy(self._predictions(neighbours), truth, np.ones(len(truth)), self.n_classes), len(truth)
 

@@ -130,6 +130,9 @@ def _check_entry(study: Study, settings: list[Setting], index: int, entry: Proto
         if method not in study.methods:
             raise unknown("method", method, study.methods, f"{key}.methods")
     judged = [setting for setting in settings if judges(entry, setting)]
+    if not judged:
+        labels = ", ".join(setting.label for setting in settings)
+        raise UserError(f"{key}: where {dict(entry.where)!r} leaves no setting to judge; the study's settings: {labels}")
     for layer in entry.layers:
         if not any(_has_layer(setting, layer) for setting in judged):
             valid = dict.fromkeys(name for setting in judged for name in _names(setting) or ())
@@ -138,7 +141,9 @@ def _check_entry(study: Study, settings: list[Setting], index: int, entry: Proto
 
 def judges(entry: ProtocolOptions, setting: Setting) -> bool:
     """Whether this entry of the study evaluates this setting."""
-    return entry.methods is None or setting.method in entry.methods
+    if entry.methods is not None and setting.method not in entry.methods:
+        return False
+    return all(getattr(setting.options, name, None) == value for name, value in entry.where.items())
 
 
 def layers_of(entry: ProtocolOptions, setting: Setting) -> list[str]:

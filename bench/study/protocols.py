@@ -71,7 +71,7 @@ class ProtocolOptions(BaseModel):
     name: ClassVar[str]
     version: ClassVar[int]
     summary: ClassVar[str]
-    cell_fields: ClassVar[frozenset[str]] = frozenset({"label_budgets", "draws", "layers", "methods"})
+    cell_fields: ClassVar[frozenset[str]] = frozenset({"label_budgets", "draws", "layers", "methods", "where"})
 
     label_budgets: LabelBudgets = Field(
         default=("1", "2", "5", "10", "50", ALL), description="labels per class, or 'all' for the whole train pool"
@@ -84,6 +84,9 @@ class ProtocolOptions(BaseModel):
     layers: Layers = Field(default=("last",), description="layers of the encoder; an integer n names the n-th")
     methods: tuple[str, ...] | None = Field(
         default=None, description="methods of the study that this entry judges; all of them when absent"
+    )
+    where: dict[str, Any] = Field(
+        default_factory=dict, description="judge only settings with these options, e.g. {encoder: conv_nano}"
     )
     selection: Selection = Field(
         default="auto",
