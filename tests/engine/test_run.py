@@ -45,8 +45,10 @@ def test_a_study_leaves_every_row_once(undisturbed: tuple[Path, Path, str]) -> N
     rows = Fragments(results, "rows").scan().collect()
     assert rows.height == TINY_ROWS == rows["row_key"].n_unique()
     assert set(rows["status"]) == {"ok"}
-    assert rows.select(pl.col("accuracy", "balanced_accuracy", "nll", "ece").is_between(0, 10).all()).row(0) == (True,) * 4
-    assert "local machine, 2 CPUs" in output or "CPUs" in output
+    shares = pl.col("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "ece").is_between(0, 1).all()
+    assert all(rows.select(shares).row(0))
+    assert rows["nll"].is_finite().all()
+    assert " CPUs" in output
     assert str(results / "rows") in output
     assert "simclr + linear" in output
 
