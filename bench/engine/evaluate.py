@@ -19,6 +19,7 @@ from bench.protocols.features import Features, encode
 from bench.protocols.registry import PROTOCOLS
 from bench.seeds import named_seed
 from bench.store.fragments import Fragments
+from bench.store.quota import clean
 from bench.study.plan import Pretraining, Unit
 from bench.study.protocols import NO_LAYER, FinetuneOptions
 
@@ -63,6 +64,7 @@ class _Task:
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             return self._give_up("failed", reason, traceback.format_exc())
+        clean(self.site.root, int(self.site.resources.features_gb * 1e9), kinds=("features",))
         return Outcome(pretraining.label, "ok", None, self.rows, time.perf_counter() - self.began)
 
     def _give_up(self, status: str, reason: str, details: str | None = None) -> Outcome:

@@ -83,7 +83,7 @@ class Progress:
 
     def log(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _redraw(self, note: str) -> None:
         counts = self.counts

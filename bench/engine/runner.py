@@ -66,18 +66,21 @@ def run(study: Study, root: Path, console: Console, address: str | None = None) 
     check_writable(root)
     Fragments(root, "rows").check_readable()
     plan = make_plan(study, root)
-    key = write_manifest(root, plan)
     present = Fragments(root, "rows").keys()
     todo = [item for item in plan.pretrainings if item.missing(present)]
     searches = [search for search in plan.searches if search.missing]
     if not todo and not searches:
+        key = write_manifest(root, plan)
         console.print("nothing to do: every row of this study is in the store", highlight=False)
         return Summary(key, 0, (), {})
+    from bench.engine.checks import check_names
     from bench.engine.cluster import connected, preflight
 
+    check_names(plan)
     with connected(address) as cluster:
         console.print(cluster.description, highlight=False)
         preflight(cluster, study.resources)
+        key = write_manifest(root, plan)
         return _Run(plan, root, console, cluster, present, key).run(todo, searches)
 
 

@@ -16,7 +16,6 @@ from bench.data.catalog import Dataset
 from bench.methods.encoder import Encoder
 from bench.store.artifacts import Artifacts
 
-FEATURES_VERSION = 1
 COLLAPSED_BELOW = 1.5  # effective rank: a lone direction, give or take noise, carries all of the variance
 _FILE = "features.npy"
 _CONSTANT = 1e-6  # standard deviation relative to the largest magnitude, below which a feature is constant

@@ -10,7 +10,7 @@ from bench.data.catalog import Dataset
 from bench.methods.encoder import Encoder
 from bench.methods.registry import build_method
 from bench.protocols.base import Cell, Evaluation, Score
-from bench.protocols.features import FEATURES_VERSION, Features, encode
+from bench.protocols.features import Features, encode
 from bench.protocols.linear import head_bytes
 from bench.protocols.probe import probe
 from bench.seeds import named_seed
@@ -18,6 +18,7 @@ from bench.store.keys import content_key
 from bench.study.encoders import is_timm
 from bench.study.methods import MethodOptions, PixelsOptions, RandomInitOptions, TimmOptions
 from bench.study.protocols import PARTNER_ONLY, FusionOptions
+from bench.study.versions import FEATURES
 
 _LAYER = "last"
 
@@ -54,7 +55,7 @@ def partner_features(evaluation: Evaluation) -> tuple[Features, Encoder]:
         seed=seed,
         fingerprint=evaluation.dataset.fingerprint,
         split=evaluation.dataset.splits.digest,  # the train pool's statistics normalise the images
-        features=FEATURES_VERSION,
+        features=FEATURES,
     )
     features = encode(encoder, evaluation.dataset, [_LAYER], evaluation.root, key, device=evaluation.device)
     return features, encoder

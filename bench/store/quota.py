@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +39,11 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
-def clean(root: Path, keep: int, dry_run: bool = False) -> Cleaning:
-    """Drops artifacts until at most `keep` bytes of them are left. Rows and trials are never dropped."""
+def clean(root: Path, keep: int, dry_run: bool = False, kinds: Sequence[str] = DROP_ORDER) -> Cleaning:
+    """Drops artifacts of these kinds until at most `keep` bytes of them are left. Rows and trials are never dropped."""
     artifacts = Artifacts(root)
-    total = 0
     removed: list[Artifact] = []
-    found = artifacts.complete()
+    found = [artifact for artifact in artifacts.complete() if artifact.kind in kinds]
     total = sum(artifact.size for artifact in found)
     for artifact in sorted(found, key=lambda a: (DROP_ORDER.index(a.kind), a.used, a.key)):
         if total <= keep:

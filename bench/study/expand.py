@@ -132,7 +132,7 @@ def _check_entry(study: Study, settings: list[Setting], index: int, entry: Proto
     judged = [setting for setting in settings if judges(entry, setting)]
     if not judged:
         labels = ", ".join(setting.label for setting in settings)
-        raise UserError(f"{key}: where {dict(entry.where)!r} leaves no setting to judge; the study's settings: {labels}")
+        raise UserError(f"{key}.where: {dict(entry.where)!r} fits no setting of the study; its settings: {labels}")
     for layer in entry.layers:
         if not any(_has_layer(setting, layer) for setting in judged):
             valid = dict.fromkeys(name for setting in judged for name in _names(setting) or ())
@@ -157,7 +157,7 @@ def layers_of(entry: ProtocolOptions, setting: Setting) -> list[str]:
 
 
 def _resolve(setting: Setting, layer: str) -> str:
-    return resolve_layer(setting.options, int(layer) if layer.isdecimal() else layer)
+    return resolve_layer(setting.options, layer)
 
 
 def _has_layer(setting: Setting, layer: str) -> bool:

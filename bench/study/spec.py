@@ -100,6 +100,7 @@ class Resources(Model):
     workers: int = Field(0, ge=0, description="0: in the trial's own process; N: a Ray Train worker group of N")
     cpus_per_worker: int = Field(1, ge=1, description="cores, and threads, of each worker")
     gpus_per_worker: float = Field(0, ge=0, description="GPUs of each worker; fractions share one")
+    features_gb: float = Field(20, ge=0, description="disk that features may keep, in GB; least recently used go first")
 
     @model_validator(mode="after")
     def _whole_gpus_in_groups(self) -> Resources:

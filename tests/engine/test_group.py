@@ -20,7 +20,16 @@ def run(study: Path, results: Path, workers: int) -> tuple[list[float], pl.DataF
         study,
         "--results",
         results,
-        *("--set", f"resources.workers={workers}", "--set", "nuisance={}", "--set", "scientific={}", "--set", "seeds=1"),
+        *(
+            "--set",
+            f"resources.workers={workers}",
+            "--set",
+            "nuisance={}",
+            "--set",
+            "scientific={}",
+            "--set",
+            "seeds=1",
+        ),
         *("--set", "methods={mae: {epochs: 3, batch_size: 64}}"),
         *("--set", "evaluate=[{protocol: linear, label_budgets: [1, 2], draws: 2}]"),
     )

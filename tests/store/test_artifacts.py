@@ -117,3 +117,11 @@ def test_sizes(text: str, size: int) -> None:
 def test_a_bad_size_is_named() -> None:
     with pytest.raises(UserError, match="'lots' is not a size"):
         parse_size("lots")
+
+
+def test_a_quota_of_one_kind_leaves_the_others(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    make(artifacts, "encoders", "k", 100)
+    make(artifacts, "features", "k", 100)
+    assert [item.kind for item in clean(tmp_path, keep=0, kinds=("features",)).removed] == ["features"]
+    assert artifacts.find("encoders", "k") is not None

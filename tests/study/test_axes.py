@@ -35,7 +35,10 @@ def test_choices_are_all_tried() -> None:
     assert parse_distribution("m.a", {"choice": ["none", "crop"]}).grid(7) == ("none", "crop")
 
 
-@pytest.mark.parametrize("value", [None, 3, [], {}, {"uniform": 1}, {"uniform": [1]}, {"uniform": [1, 1]}, {"int": [1, 2.5]}])
+BAD = [None, 3, [], {}, {"uniform": 1}, {"uniform": [1]}, {"uniform": [1, 1]}, {"int": [1, 2.5]}]
+
+
+@pytest.mark.parametrize("value", BAD)
 def test_what_is_no_distribution_is_quoted(value: object) -> None:
     with pytest.raises(ValueError, match=r"m\.lr"):
         parse_distribution("m.lr", value)

