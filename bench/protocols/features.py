@@ -1,4 +1,4 @@
-"""Features: every image encoded once, all layers in one pass, kept under the encoder's key."""
+"""Features: every image of the splits encoded once, all layers in one pass, kept under the encoder's key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Features:
     """What an encoder says of every image.
 
     Attributes:
-        arrays: float16 [N, D] of each layer, in the order of the image store (memory-mapped).
+        arrays: float16 [N, D] of each layer, in the order of the image store (memory-mapped); zero for images that are
+            in no split.
         train: int64 indices of the train pool, whose statistics standardise everything.
     """
 
@@ -62,7 +63,7 @@ def encode(
     batch: int = 256,
     device: str = "cpu",
 ) -> Features:
-    """Encodes every image once and keeps each layer as an artifact; layers already kept are not computed again.
+    """Encodes every image of the splits once and keeps each layer as an artifact; layers already kept are not computed again.
 
     Args:
         encoder: the network; put in evaluation mode, its parameters untouched.
@@ -87,13 +88,14 @@ def encode(
 def _write(
     encoder: Encoder, dataset: Dataset, layers: Sequence[str], artifacts: Artifacts, key: str, batch: int, device: str
 ) -> None:
-    images = dataset.images.images
+    images, splits = dataset.images.images, dataset.splits
+    used = np.sort(np.concatenate([splits.train, splits.validation, splits.test]))  # the store may hold many more
     encoder = encoder.to(device).eval()
     with ExitStack() as stack, torch.no_grad():
         folders = {layer: stack.enter_context(artifacts.writing("features", f"{key}-{layer}")) for layer in layers}
         files: dict[str, np.memmap] = {}
-        for start in range(0, len(images), batch):
-            embedded = encoder.embed(to_float(images[start : start + batch], device), layers)
+        for chunk in np.split(used, range(batch, len(used), batch)):
+            embedded = encoder.embed(to_float(images[chunk], device), layers)
             for layer, values in embedded.items():
                 half = values.to(torch.float16).cpu().numpy()
                 if not np.isfinite(half).all():
@@ -103,7 +105,7 @@ def _write(
                     files[layer] = np.lib.format.open_memmap(
                         folders[layer] / _FILE, mode="w+", dtype=np.float16, shape=shape
                     )
-                files[layer][start : start + batch] = half
+                files[layer][chunk] = half
         for file in files.values():
             file.flush()
 

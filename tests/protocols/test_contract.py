@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import evaluation, small_options
 
 from bench.data.catalog import Dataset
 from bench.methods.encoder import Encoder
@@ -16,6 +15,7 @@ from bench.protocols.base import Score
 from bench.protocols.registry import PROTOCOLS
 from bench.study import protocols as study
 from bench.study.protocols import cells
+from tests.protocols.conftest import evaluation, small_options
 
 METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "nll", "ece"}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import evaluation, small_options
 
 from bench.data.catalog import Dataset
 from bench.methods.encoder import Encoder
 from bench.protocols import fusion, linear
 from bench.study.protocols import PARTNER_ONLY, FusionOptions, LinearOptions
+from tests.protocols.conftest import evaluation, small_options
 
 
 def test_the_control_is_the_linear_probe_of_the_partner(
