@@ -21,6 +21,11 @@ def main() -> None:
     pages = [
         st.Page(_VIEWS / "leaderboard.py", title="Leaderboard", default=True),
         st.Page(_VIEWS / "curves.py", title="Label efficiency", url_path="curves"),
+        st.Page(_VIEWS / "sweep.py", title="Sweep", url_path="sweep"),
+        st.Page(_VIEWS / "runs.py", title="Runs", url_path="runs"),
+        st.Page(_VIEWS / "claims.py", title="Claims", url_path="claims"),
+        st.Page(_VIEWS / "returns.py", title="Return on labels", url_path="returns"),
+        st.Page(_VIEWS / "export.py", title="Export", url_path="export"),
     ]
     st.navigation(pages, position="top").run()
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import polars as pl
 import streamlit as st
 
 from bench.errors import UserError
 from bench.results.leaderboard import Board
-from bench.results.opening import Study
+from bench.results.opening import NoResultsError, Study
 from bench.results.progress import running
 from bench.results.summary import finding
 from bench.results.text import count_text
-from dashboards.loading import load_studies, stamp
+from dashboards.loading import load_studies, results_root, stamp
 
 # A constant text: nothing that was read from results is ever put into markup.
 _STYLE = """
@@ -41,6 +42,25 @@ def look() -> None:
     st.html(_STYLE)
 
 
+def show(draw: Callable[[Path, str | None], None]) -> None:
+    """Draws a page for the study that the reader chose, or says why there is nothing to draw."""
+    root = results_root()
+    try:
+        draw(root, choose_study(root))
+    except NoResultsError as error:
+        no_results(root, error)
+    except (UserError, pl.exceptions.PolarsError, OSError) as error:
+        broken(error)
+
+
+def heading(study: Study | None, title: str, below: str = "") -> None:
+    """The study's facts, a page's title and a line below it, all as plain text."""
+    st.caption(plain(_facts(study)))
+    st.title(plain(title), anchor=False)
+    if below:
+        st.markdown(plain(below))
+
+
 def choose_study(root: Path) -> str | None:
     """The key of the study to show; a selector where there are several. None where no manifest is there."""
     found = load_studies(root)
@@ -56,7 +76,10 @@ def choose_study(root: Path) -> str | None:
 def headline(board: Board) -> None:
     """Study, finding as the page's title, and below it whom the claim is against and what it costs."""
     found = finding(board, times="×")
-    st.caption(plain(_facts(board)))
+    facts = _facts(board.study)
+    if board.present < board.promised:
+        facts += f" · {board.present:,} of {board.promised:,} rows so far"
+    st.caption(plain(facts))
     st.title(plain(found.claim), anchor=False)
     parts = []
     if found.against:
@@ -108,17 +131,13 @@ def _labels(found: Sequence[Study]) -> dict[str, str]:
     }
 
 
-def _facts(board: Board) -> str:
-    study = board.study
+def _facts(study: Study | None) -> str:
     if study is None:
         return "All rows of this folder"
-    data = study.data
-    classes, tests = len(data.get("class_names") or ()), data.get("n_test")
-    parts = [study.name, str(data.get("name", ""))]
+    classes, tests = len(study.data.get("class_names") or ()), study.data.get("n_test")
+    parts = [study.name, str(study.data.get("name", ""))]
     if classes:
         parts.append(count_text(classes, "class", "classes"))
     if tests:
         parts.append(count_text(int(tests), "test image"))
-    if board.present < board.promised:
-        parts.append(f"{board.present:,} of {board.promised:,} rows so far")
     return " · ".join(part for part in parts if part)

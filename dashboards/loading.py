@@ -5,19 +5,29 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import streamlit as st
 
+from bench.results.claims import claims_table
 from bench.results.leaderboard import Board, make_board, measured_metrics, saved_table
 from bench.results.opening import Opened, Study, open_results, studies
 from bench.results.palette import Style, styles
+from bench.results.pretrainings import pretrainings
 from bench.results.provenance import Code
+from bench.results.returns import Prices, returns
+from bench.results.sweep import Axis, Line, lines
+from bench.results.takeaway import Bundle, bundle_file
+from bench.results.trials import trials_of
 from bench.study.lineage import current_sources, current_versions
 
 ENVIRONMENT = "BENCH_RESULTS"
 DEFAULT = "results"
+_RESULTS = ("rows/*.parquet", "studies/*.json", "splits/*.parquet")
+_TRIALS = ("trials/*.parquet", "studies/*.json")
+_RECORDS = ("rows/*.parquet", "studies/*.json", "artifacts/encoders/*/training.json")
 _KEPT = 8  # versions of the results in memory: a few readers looking at a few studies
 
 
@@ -29,10 +39,10 @@ def results_root() -> Path:
     return Path(known.results).expanduser()
 
 
-def stamp(root: Path) -> tuple[int, int]:
-    """Changes whenever a fragment or a manifest is written: number of files and newest time of change, nanoseconds."""
+def stamp(root: Path, patterns: Sequence[str] = _RESULTS) -> tuple[int, int]:
+    """Changes whenever such a file is written: how many there are, and the newest time of change in nanoseconds."""
     times = []
-    for pattern in ("rows/*.parquet", "studies/*.json", "splits/*.parquet"):
+    for pattern in patterns:
         for path in root.glob(pattern):
             try:
                 times.append(path.stat().st_mtime_ns)
@@ -82,6 +92,40 @@ def load_metrics(root: Path, study: str | None) -> list[str]:
     return measured_metrics(load_results(root, study))
 
 
+def load_lines(root: Path, study: str | None, axis: Axis, metric: str, protocol: str, budget: str | None) -> list[Line]:
+    """The responses of the score to an axis."""
+    return _lines(root, study, axis, metric, protocol, budget, stamp(root))
+
+
+def load_trials(root: Path, study: str | None) -> pl.DataFrame:
+    """The trials of a study's searches.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    return _trials(root, study, stamp(root, _TRIALS))
+
+
+def load_pretrainings(root: Path, study: str | None) -> pl.DataFrame:
+    """The pretrainings of a study."""
+    return _pretrainings(root, study, stamp(root), stamp(root, _RECORDS))
+
+
+def load_claims(root: Path, study: str | None) -> pl.DataFrame:
+    """The claims of a study with their verdicts."""
+    return _claims(root, study, stamp(root))
+
+
+def load_returns(root: Path, study: str | None, metric: str, target: float, prices: Prices) -> pl.DataFrame:
+    """The total cost of each entrant to reach a target score."""
+    return _returns(root, study, metric, target, prices, stamp(root))
+
+
+def load_bundle(root: Path, study: str | None) -> Bundle:
+    """The bundle of a study."""
+    return _bundle(root, study, stamp(root), stamp(root, _TRIALS))
+
+
 @st.cache_resource(show_spinner=False, max_entries=_KEPT)
 def _studies(root: Path, stamp: tuple[int, int]) -> list[Study]:
     return studies(root)
@@ -101,3 +145,42 @@ def _board(root: Path, study: str | None, metric: str | None, budget: str | None
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
 def _saved(root: Path, study: str | None, metric: str | None, stamp: tuple[int, int]) -> pl.DataFrame:
     return saved_table(_opened(root, study, stamp), metric=metric)
+
+
+@st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+def _lines(
+    root: Path, study: str | None, axis: Axis, metric: str, protocol: str, budget: str | None, stamp: tuple[int, int]
+) -> list[Line]:
+    return lines(_opened(root, study, stamp), axis, metric=metric, protocol=protocol, budget=budget)
+
+
+@st.cache_resource(show_spinner=False, max_entries=_KEPT)
+def _trials(root: Path, study: str | None, stamp: tuple[int, int]) -> pl.DataFrame:
+    found = {item.key: item for item in load_studies(root)}
+    return trials_of(root, found.get(study or ""))
+
+
+@st.cache_resource(show_spinner="Reading the records", max_entries=_KEPT)
+def _pretrainings(root: Path, study: str | None, stamp: tuple[int, int], records: tuple[int, int]) -> pl.DataFrame:
+    return pretrainings(root, _opened(root, study, stamp).rows)
+
+
+@st.cache_resource(show_spinner="Testing the claims", max_entries=_KEPT)
+def _claims(root: Path, study: str | None, stamp: tuple[int, int]) -> pl.DataFrame:
+    return claims_table(_opened(root, study, stamp))
+
+
+@st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+def _returns(
+    root: Path, study: str | None, metric: str, target: float, prices: Prices, stamp: tuple[int, int]
+) -> pl.DataFrame:
+    opened = _opened(root, study, stamp)
+    board = _board(root, study, metric, None, stamp)
+    scored = opened.scored(metric)
+    asked = {"target": target, "prices": prices, "reference": board.reference, "metric": metric}
+    return returns(scored, opened.test_items, **asked)
+
+
+@st.cache_resource(show_spinner="Making the bundle", max_entries=2)
+def _bundle(root: Path, study: str | None, stamp: tuple[int, int], trials: tuple[int, int]) -> Bundle:
+    return bundle_file(root, study)

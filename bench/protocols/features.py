@@ -63,7 +63,7 @@ def encode(
     batch: int = 256,
     device: str = "cpu",
 ) -> Features:
-    """Encodes every image of the splits once and keeps each layer as an artifact; layers already kept are not computed again.
+    """Encodes every image of the splits once and keeps each layer as an artifact; kept layers are not encoded again.
 
     Args:
         encoder: the network; put in evaluation mode, its parameters untouched.

@@ -37,6 +37,16 @@ class Progress:
         return min(max((self.done + self.trials_done) / steps, 0.0), 1.0) if steps > 0 else 0.0
 
     @property
+    def news(self) -> str:
+        """What the counts do not tell: the study, the best entrant so far, for how long nothing was heard."""
+        parts = [self.study]
+        if self.best:
+            parts.append(f"best so far {self.best}")
+        if self.silent > NEWS_SECONDS:
+            parts.append(f"last news {seconds_text(self.silent)} ago")
+        return " · ".join(parts)
+
+    @property
     def line(self) -> str:
         """One line for people."""
         parts = [f"search {self.trials_done:,} of {self.trials:,} trials"] if self.trials else []

@@ -12,6 +12,7 @@ from tests.results.synthetic import write_study
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 PAGES = ("views/leaderboard.py", "views/curves.py")
+MORE = ("views/sweep.py", "views/runs.py", "views/claims.py", "views/returns.py", "views/export.py")
 
 Run = Callable[..., AppTest]
 

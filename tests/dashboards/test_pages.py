@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.dashboards.conftest import DASHBOARDS, PAGES, Run
+from tests.dashboards.conftest import DASHBOARDS, MORE, PAGES, Run
 from tests.results.synthetic import ENTRANTS, START, Truth, write_study
 
 
@@ -110,7 +110,7 @@ def test_the_reader_chooses_the_curves(run: Run, root: Path) -> None:
     assert app.info[0].value == "Choose at least one entrant to draw."
 
 
-@pytest.mark.parametrize("page", ["app.py", *PAGES])
+@pytest.mark.parametrize("page", ["app.py", *PAGES, *MORE])
 def test_no_results_are_no_accident(run: Run, tmp_path: Path, page: str) -> None:
     for root, words in ((tmp_path, "no results here yet"), (tmp_path / "nowhere", "no such folder")):
         app = run(page, root)
@@ -119,7 +119,7 @@ def test_no_results_are_no_accident(run: Run, tmp_path: Path, page: str) -> None
         assert "bench run" in app.code[0].value
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *MORE])
 def test_a_study_that_just_began_waits(run: Run, tmp_path: Path, page: str) -> None:
     write_study(tmp_path, entrants=ENTRANTS[:1], seeds=1, draws=1)
     for path in (tmp_path / "rows").iterdir():
@@ -133,7 +133,7 @@ def test_a_study_that_just_began_waits(run: Run, tmp_path: Path, page: str) -> N
     assert "3 of 8 pretrainings" in bare(app.get("progress")[0].proto.text)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *MORE])
 @pytest.mark.parametrize("folder", ["rows", "splits"])
 def test_damaged_files_are_named_without_a_traceback(run: Run, tmp_path: Path, page: str, folder: str) -> None:
     write_study(tmp_path, entrants=ENTRANTS[:2], seeds=1, draws=1)
@@ -153,7 +153,7 @@ def test_half_a_study_is_shown_as_half(run: Run, tmp_path: Path, page: str) -> N
     assert "it may still change" in bare(app.markdown[0].value)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *MORE])
 @pytest.mark.parametrize("entrants", [ENTRANTS[-1:], ENTRANTS[:1], ENTRANTS[3:4]], ids=["failed", "reference", "alone"])
 def test_lonely_studies_have_pages(run: Run, tmp_path: Path, page: str, entrants: tuple[Truth, ...]) -> None:
     write_study(tmp_path, entrants=entrants, seeds=1, draws=1)

@@ -1,0 +1,101 @@
+"""Export: what is selected as files, the whole study as a bundle to check, and how to cite it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from bench.results.leaderboard import Board
+from bench.results.opening import Opened
+from bench.results.takeaway import MOST, board_file, figure_file, rows_file, selected
+from bench.results.text import count_text, metric_text
+from dashboards.frame import heading, plain, progress_line, show
+from dashboards.loading import load_board, load_bundle, load_metrics, load_results, load_saved, load_styles
+
+_MIME = {
+    "parquet": "application/vnd.apache.parquet",
+    "csv": "text/csv",
+    "tex": "application/x-tex",
+    "html": "text/html",
+    "zip": "application/zip",
+}
+_FIGURES = {"curves": "Label efficiency", "saved": "Labels saved", "leaderboard": "Leaderboard"}
+
+
+def page(root: Path, study: str | None) -> None:
+    """Choice of entrants, buttons, citation."""
+    opened, metrics = load_results(root, study), load_metrics(root, study)
+    header = st.container()
+    left, right = st.columns([1, 2.2], vertical_alignment="bottom")
+    metric = None
+    if metrics:
+        metric = left.selectbox("Metric", metrics, format_func=metric_text, key="metric", bind="query-params")
+    board = load_board(root, study, metric, None)
+    names = board.frame["entrant"].to_list()
+    chosen = right.multiselect(
+        "Entrants", names, key="entrants", bind="query-params", placeholder="All entrants, or choose some"
+    )
+    order = [name for name in names if name in chosen] or names
+    with header:
+        told = "all" if len(order) == len(names) else f"{len(order)} of"
+        heading(opened.study, "Take the results away", f"What is selected: {told} {count_text(len(names), 'entrant')}.")
+        progress_line(root)
+    _selection(root, study, opened, board, order, metric)
+    _whole(root, study)
+
+
+def _selection(
+    root: Path, study: str | None, opened: Opened, board: Board, order: list[str], metric: str | None
+) -> None:
+    part, name = selected(board, order), _stem(opened)
+    st.subheader("Leaderboard", anchor=False)
+    with st.container(horizontal=True):
+        for label, format, ending in (
+            ("CSV", "csv", "csv"),
+            ("Parquet", "parquet", "parquet"),
+            ("LaTeX", "latex", "tex"),
+        ):
+            _button(label, lambda format=format: board_file(part, format), f"{name}-leaderboard.{ending}")  # type: ignore[misc]
+    st.subheader("Rows", anchor=False)
+    with st.container(horizontal=True):
+        for label, format in (("Parquet", "parquet"), ("CSV", "csv")):
+            make = lambda format=format: rows_file(root, opened, order, format)  # noqa: E731
+            _button(label, make, f"{name}-rows.{format}")
+    st.caption("Every measurement of the selection. CSV leaves out the bitmaps of correct test images.")
+    st.subheader("Figures", anchor=False)
+    saved, looks = load_saved(root, study, metric), load_styles(root, study)
+    with st.container(horizontal=True):
+        for which, label in _FIGURES.items():
+            make = lambda which=which: figure_file(part, saved, looks, which)  # noqa: E731
+            _button(label, make, f"{name}-{which}.html")
+    text = "Pages that open without a network; the camera in a figure's corner saves it as SVG for print."
+    st.caption(f"{text} They show the best {MOST} of the selection, and the reference.")
+
+
+def _whole(root: Path, study: str | None) -> None:
+    st.subheader("The whole study, to check and to cite", anchor=False)
+    bundle = load_bundle(root, study)
+    with st.container(horizontal=True):
+        _button("Bundle", lambda: bundle.archive, "bundle.zip")
+    st.caption(
+        "Rows, splits, leaderboard and digests. Unpack it and run bench verify on the folder: it says what differs."
+    )
+    if bundle.citation:
+        st.code(bundle.citation, language="latex", wrap_lines=True)
+
+
+def _button(label: str, make: Callable[[], bytes], file_name: str) -> None:
+    """A download that is made when it is asked for."""
+    ending = file_name.rpartition(".")[2]
+    st.download_button(
+        label, make, file_name, _MIME[ending], key=file_name, on_click="ignore", icon=":material/download:"
+    )
+
+
+def _stem(opened: Opened) -> str:
+    return plain(opened.study.name).replace("\\", "") if opened.study else "results"
+
+
+show(page)
