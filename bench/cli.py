@@ -31,6 +31,7 @@ StudyName = Annotated[str | None, typer.Option("--study", metavar="NAME", help="
 Metric = Annotated[str | None, typer.Option("--metric", help="default: balanced_accuracy")]
 
 RESULTS = Path("results")
+USAGE_ERROR = typer.BadParameter.__mro__[1]  # which module it is in depends on the version of Typer
 
 
 @app.command()
@@ -45,7 +46,12 @@ def run(
 
     from bench.console import run_and_show
 
-    raise typer.Exit(run_and_show(study, overrides or [], results, Console(), address))
+    try:
+        status = run_and_show(study, overrides or [], results, Console(), address)
+    except KeyboardInterrupt:  # here, because typer would exit without a word
+        typer.echo("\nstopped; what was finished is in the store: the same command goes on from there", err=True)
+        status = 130
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -59,27 +65,69 @@ def plan(study: StudyArgument = None, overrides: Overrides = None, results: Resu
 
 
 @app.command()
-def leaderboard(results: Results = RESULTS, study: StudyName = None, metric: Metric = None) -> None:
-    """Print the leaderboard of a study's results."""
+def leaderboard(
+    results: Results = RESULTS,
+    study: StudyName = None,
+    metric: Metric = None,
+    budget: Annotated[
+        str | None, typer.Option(help="label budget of score and labels saved; default: over all")
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="score at which labels saved is read off, e.g. 0.8")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="groups: dataset, method or axis")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, csv, json or latex")] = "table",
+    everyone: Annotated[bool, typer.Option("--all", help="every entrant, not the best 20 and the references")] = False,
+) -> None:
+    """Print the leaderboard of a study's results. All formats but the table hold every entrant."""
     from rich.console import Console
 
     from bench.console import show_leaderboard
+    from bench.results.view import View
 
-    show_leaderboard(results, study, metric, Console())
+    view = View(study=study, metric=metric, budget=budget, target=target, by=by, everyone=everyone)
+    show_leaderboard(results, view, Console(), form)
 
 
 @app.command()
 def export(
     results: Results = RESULTS,
-    form: Annotated[str, typer.Option("--format", help="parquet or csv")] = "parquet",
+    form: Annotated[
+        str, typer.Option("--format", help="parquet, csv, latex, figures (HTML; its camera saves SVG) or bundle")
+    ] = "parquet",
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="default: RESULTS/export")] = None,
     study: StudyName = None,
 ) -> None:
-    """Write rows and leaderboard as files that others can read."""
+    """Write a study's results as files that others can read, cite and check."""
     from bench.results.export import export as write_export
 
     for path in write_export(results, to or results / "export", form, study=study):
         typer.echo(path)
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder made by: export --format bundle")],
+) -> None:
+    """Recompute every number of a bundle from its rows; exit status 1 and a line for each that differs."""
+    from bench.console import verify_lines
+
+    same, lines = verify_lines(bundle)
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(0 if same else 1)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="a bundle")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="the bundle to compare with it")],
+    metric: Annotated[str | None, typer.Option("--metric", help="default: that of A")] = None,
+) -> None:
+    """Compare two bundles: how each entrant's score changed, beyond chance or not, and what else differs."""
+    from rich.console import Console
+
+    from bench.console import show_comparison
+
+    show_comparison(before, after, metric, Console())
 
 
 @app.command()
@@ -129,15 +177,17 @@ def protocols() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: a user's mistake is one or two lines and exit status 2; Ctrl-C says how to go on."""
+    """Entry point: a user's mistake is one or two lines and exit status 2."""
     try:
-        app(arguments)
+        status = app(arguments, standalone_mode=False)
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("\nstopped; what was finished is in the store: the same command goes on from there", err=True)
-        sys.exit(130)
+    except USAGE_ERROR as error:
+        if sys.argv[1:] if arguments is None else arguments:  # else Typer has shown the help
+            typer.echo(f"error: {error.format_message()}", err=True)
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 if __name__ == "__main__":

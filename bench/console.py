@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -13,11 +14,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.study.expand import expand
 from bench.study.load import find_study, load_study
 from bench.study.plan import Plan, build_plan, trials_of
 from bench.study.spec import Study
+
+if TYPE_CHECKING:
+    from bench.results.view import View
+
+TABLE = "table"
 
 
 def run_and_show(study: str | None, overrides: Sequence[str], root: Path, console: Console, address: str | None) -> int:
@@ -26,9 +32,10 @@ def run_and_show(study: str | None, overrides: Sequence[str], root: Path, consol
     resolved = load_study(find_study(study), overrides)
     console.print(f"[bold]{resolved.study}[/]  {' '.join(resolved.description.split())}", highlight=False)
     from bench.engine.runner import run
+    from bench.results.view import View
 
     summary = run(resolved, root, console, address)
-    show_leaderboard(root, summary.study_key, None, console)
+    show_leaderboard(root, View(study=summary.study_key), console)
     _where(root, console)
     console.print(f"{time.perf_counter() - began:.0f} s", highlight=False, style="dim")
     for outcome in summary.failed:
@@ -47,16 +54,37 @@ def _where(root: Path, console: Console) -> None:
             console.print(f"{table}: {root / table}{'/'}*.parquet", highlight=False, style="dim", soft_wrap=True)
 
 
-def show_leaderboard(root: Path, study: str | None, metric: str | None, console: Console) -> None:
-    """Prints the leaderboard of a study."""
+def show_leaderboard(root: Path, view: View, console: Console, form: str = TABLE) -> None:
+    """Prints what the view asks for, as a table or in another format of `bench.results.view`."""
     from bench.api import current_code
-    from bench.results.leaderboard import make_board
-    from bench.results.opening import open_results
     from bench.results.render import print_board
+    from bench.results.view import FORMATS, show
 
+    if form not in (TABLE, *FORMATS):
+        raise unknown("format", form, (TABLE, *FORMATS), "--format")
+    found = show(root, view, current_code())
+    if form != TABLE:
+        sys.stdout.write(FORMATS[form](found))
+        return
+    for shown in found:
+        console.print()
+        print_board(shown.board, console, everyone=view.everyone, groups=shown.groups)
     console.print()
-    print_board(make_board(open_results(root, study), metric=metric, code=current_code()), console)
-    console.print()
+
+
+def verify_lines(bundle: Path) -> tuple[bool, list[str]]:
+    """Whether a bundle is what it says, and that in words: one line, or one for each difference."""
+    from bench.results.verify import verified
+
+    return verified(bundle)
+
+
+def show_comparison(before: Path, after: Path, metric: str | None, console: Console) -> None:
+    """Prints how the scores of two bundles differ, and why they may."""
+    from bench.results.compare import compare_bundles
+    from bench.results.compare_table import comparison_table
+
+    console.print(comparison_table(compare_bundles(before, after, metric=metric)))
 
 
 def show_plan(study: str | None, overrides: Sequence[str], root: Path, console: Console) -> None:

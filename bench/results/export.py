@@ -1,10 +1,11 @@
-"""Results to take away: rows and leaderboard as Parquet or CSV, the leaderboard as LaTeX, or a bundle to check."""
+"""Results to take away: rows and leaderboard as Parquet or CSV, LaTeX, figures, or a bundle to check."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -13,15 +14,26 @@ from bench.errors import UserError, unknown
 from bench.results.bundle import write_bundle
 from bench.results.latex import latex_table
 from bench.results.leaderboard import Board, make_board
-from bench.results.opening import find_study, open_results, read_rows
+from bench.results.opening import Opened, Study, find_study, open_results, read_rows
+from bench.results.tables import flat, neutral
 from bench.store.files import replacing
+from bench.store.fragments import Fragments
 from bench.store.schema import ROWS
 
-_FORMULA = r"^[=+\-@\t\r]"  # what a spreadsheet would run
+
+@dataclass(frozen=True)
+class Source:
+    """What an export is made from: a study's rows and trials with all columns of the schema, and its leaderboard."""
+
+    root: Path
+    opened: Opened
+    board: Board
+    rows: pl.DataFrame
+    trials: pl.DataFrame
 
 
 def export(root: Path, to: Path, format: str = "parquet", study: str | None = None) -> list[Path]:
-    """Writes the rows and the leaderboard of a study into the folder `to`, which is made if need be.
+    """Writes the results of a study into the folder `to`, which is made if need be.
 
     Args:
         root: the results root.
@@ -38,61 +50,65 @@ def export(root: Path, to: Path, format: str = "parquet", study: str | None = No
     if format not in FORMATS:
         raise unknown("format", format, FORMATS, "--format")
     opened = open_results(root, study)
-    rows = read_rows(root, find_study(root, study), list(ROWS)).sort("row_key")
+    manifest = find_study(root, study)
+    rows = read_rows(root, manifest, list(ROWS)).sort("row_key")
+    source = Source(root, opened, make_board(opened), rows, read_trials(root, manifest))
     try:
         to.mkdir(parents=True, exist_ok=True)
-        return FORMATS[format](root, to, rows, make_board(opened))
+        return FORMATS[format](source, to)
     except OSError as error:
         raise UserError(f"--to {to}: cannot be written ({error.strerror or error})") from None
 
 
-def flat(board: pl.DataFrame) -> pl.DataFrame:
-    """A leaderboard without nested columns: `score@1`, `low@1`, `high@1` for each budget, tags joined by `; `."""
-    points = board.select("entrant", "budgets").explode("budgets").unnest("budgets").drop_nulls("label_budget")
-    table = board.drop("budgets").with_columns(pl.col("tags").list.join("; "))
-    for budget in points.sort("n_labels")["label_budget"].unique(maintain_order=True):
-        part = points.filter(pl.col("label_budget") == budget)
-        at = part.select("entrant", *(pl.col(key).alias(f"{key}@{budget}") for key in ("score", "low", "high")))
-        table = table.join(at, on="entrant", how="left", maintain_order="left")
-    return table
+def read_trials(root: Path, study: Study | None) -> pl.DataFrame:
+    """The trials of a study's searches, all columns of the schema; without a study, every trial of the root."""
+    trials = Fragments(root, "trials").scan()
+    if study is not None:
+        trials = trials.filter(pl.col("search_key").is_in(list(study.search_keys)))
+    return trials.sort("search_key", "number").collect()
 
 
-def neutral(frame: pl.DataFrame) -> pl.DataFrame:
-    """Text cells that a spreadsheet would run as a formula (`=`, `+`, `-`, `@` in front) behind a leading quote."""
-    texts = [pl.col(name) for name, dtype in frame.schema.items() if dtype == pl.String]
-    return frame.with_columns(
-        pl.when(text.str.contains(_FORMULA)).then(pl.lit("'") + text).otherwise(text).name.keep() for text in texts
-    )
-
-
-def _parquet(root: Path, to: Path, rows: pl.DataFrame, board: Board) -> list[Path]:
-    tables = {"rows.parquet": rows, "leaderboard.parquet": board.frame}
+def _parquet(source: Source, to: Path) -> list[Path]:
+    tables = {"rows.parquet": source.rows, "trials.parquet": source.trials, "leaderboard.parquet": source.board.frame}
     return [_write(to / name, table.write_parquet) for name, table in tables.items()]
 
 
-def _csv(root: Path, to: Path, rows: pl.DataFrame, board: Board) -> list[Path]:
+def _csv(source: Source, to: Path) -> list[Path]:
+    rows = source.rows
     bitmaps = [None if bitmap is None else b64encode(bitmap).decode() for bitmap in rows["correct"]]
-    lists = [
-        pl.Series(name, [None if cell is None else json.dumps(cell.to_list()) for cell in rows[name]], dtype=pl.String)
-        for name in ("class_counts", "class_correct")
-    ]
-    plain = rows.with_columns(pl.Series("correct", bitmaps, dtype=pl.String), *lists)
-    tables = {"rows.csv": plain, "leaderboard.csv": flat(board.frame)}
+    lists = [_as_json(rows[name]) for name in ("class_counts", "class_correct")]
+    tables = {
+        "rows.csv": rows.with_columns(pl.Series("correct", bitmaps, dtype=pl.String), *lists),
+        "trials.csv": source.trials.with_columns(_as_json(source.trials["curve"])),
+        "leaderboard.csv": flat(source.board.frame),
+    }
     return [_write(to / name, neutral(table).write_csv) for name, table in tables.items()]
 
 
-def _latex(root: Path, to: Path, rows: pl.DataFrame, board: Board) -> list[Path]:
-    return [_write(to / "leaderboard.tex", lambda path: path.write_text(latex_table(board), encoding="utf-8"))]
+def _as_json(column: pl.Series) -> pl.Series:
+    cells = [None if cell is None else json.dumps(cell.to_list()) for cell in column]
+    return pl.Series(column.name, cells, dtype=pl.String)
 
 
-def _bundle(root: Path, to: Path, rows: pl.DataFrame, board: Board) -> list[Path]:
-    return write_bundle(root, to, rows, board)
+def _latex(source: Source, to: Path) -> list[Path]:
+    return [_write(to / "leaderboard.tex", lambda path: path.write_text(latex_table(source.board), encoding="utf-8"))]
 
 
-FORMATS: dict[str, Callable[[Path, Path, pl.DataFrame, Board], list[Path]]] = {
+def _figures(source: Source, to: Path) -> list[Path]:
+    from bench.results.figure_files import write_figures  # Plotly: only where figures are wanted
+
+    return write_figures(source.opened, source.board, to)
+
+
+def _bundle(source: Source, to: Path) -> list[Path]:
+    return write_bundle(source.root, to, source.rows, source.trials, source.board)
+
+
+FORMATS: dict[str, Callable[[Source, Path], list[Path]]] = {
     "parquet": _parquet,
     "csv": _csv,
     "latex": _latex,
+    "figures": _figures,
     "bundle": _bundle,
 }
 

@@ -12,10 +12,11 @@ from bench.errors import UserError, unknown
 from bench.results.entrants import IDENTITY, axes_text
 from bench.results.opening import METRICS, Opened, Study, open_results
 from bench.results.provenance import Code, tags
-from bench.results.scoring import UNSCORED, common_span, points, saved, scores
+from bench.results.scoring import UNSCORED, budgets_within, common_span, points, saved, scores
 from bench.results.spending import spending
 from bench.stats.curves import curves
 from bench.stats.label_efficiency import AT_BUDGET, labels_saved
+from bench.stats.layout import layout
 
 COLUMNS = (
     *("entrant", "method", "axes", "encoder", "protocol", "layer", "fuse", "partner", "is_reference"),
@@ -35,6 +36,7 @@ class Board:
         reference: entrants that labels saved are measured against; empty where none has rows.
         reference_names: what the study called them.
         budget: the label budget of scores and labels saved; None means over all budgets.
+        target: the score at which labels saved is taken; None means overall, or at `budget`.
         span: fewest and most labels of the score's range; None where entrants share no two budgets.
         present, promised: rows that are there, and that the study names.
     """
@@ -50,6 +52,7 @@ class Board:
     span: tuple[int, int] | None
     present: int
     promised: int
+    target: float | None = None
 
     @property
     def ranked(self) -> pl.DataFrame:
@@ -66,6 +69,7 @@ def leaderboard(
     level: float = 0.95,
     reference: Sequence[str] | None = None,
     code: Code | None = None,
+    target: float | None = None,
 ) -> pl.DataFrame:
     """One line for each entrant of a study, best first; failed ones last, without score or rank.
 
@@ -77,6 +81,7 @@ def leaderboard(
         level: level of the intervals.
         reference: replaces the study's reference, e.g. `["pixels+linear"]`.
         code: today's code, to tag rows made by another.
+        target: score of the metric at which labels saved is taken; None means overall, or at `budget`.
 
     Returns:
         entrant, method, axes, encoder, protocol, layer, fuse, partner, is_reference;
@@ -89,10 +94,10 @@ def leaderboard(
         tags (list of str), reason.
 
     Raises:
-        UserError: no results, or an unknown study, metric, budget or reference.
+        UserError: no results, or an unknown study, metric, budget or reference, or a target that is no score.
     """
     opened = open_results(root, study, reference=reference)
-    return make_board(opened, metric=metric, budget=budget, level=level, code=code).frame
+    return make_board(opened, metric=metric, budget=budget, level=level, code=code, target=target).frame
 
 
 def make_board(
@@ -102,21 +107,25 @@ def make_board(
     budget: str | None = None,
     level: float = 0.95,
     code: Code | None = None,
+    target: float | None = None,
 ) -> Board:
     """The leaderboard of opened results; arguments as in `leaderboard`."""
     metric = check_metric(opened, metric)
     scored = opened.scored(metric)
     _check_budget(scored, budget)
+    _check_target(target, budget)
     reference = _scored_reference(opened, scored)
-    table = curves(scored, opened.test_items, metric=metric, level=level)
+    data = layout(scored, opened.test_items, metric=metric)  # bitmaps are scored once, for all the statistics
+    table = curves(data, None, metric=metric, level=level)
     span = common_span(scored) if budget is None else None
     seeds = opened.study.spec.get("seeds") if opened.study else None
     complete = opened.rows.height >= opened.promised
     frame = _identities(opened, scored)
     if scored.height:
-        compared = scored if budget is None else scored.filter(pl.col("label_budget") == budget)
-        against = saved(scored, opened.test_items, reference, metric, budget, level)
-        for part in (scores(compared, opened.test_items, span, metric, level), points(table), against):
+        compared = data if budget is None else data.only([budget])
+        inside = compared if span is None else compared.only(budgets_within(scored, span))
+        against = saved(data, reference, budget, level, target)
+        for part in (scores(compared, inside, level), points(table), against):
             frame = frame.join(part, on="entrant", how="left")
     else:
         frame = frame.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in UNSCORED.items())
@@ -136,6 +145,7 @@ def make_board(
         span=span,
         present=opened.rows.height,
         promised=opened.promised,
+        target=target,
     )
 
 
@@ -195,6 +205,17 @@ def _check_budget(scored: pl.DataFrame, budget: str | None) -> None:
     if budget is not None and budget not in budgets_of(scored):
         raise UserError(
             f"--budget: no rows with {budget!r} labels a class; valid: {', '.join(budgets_of(scored)) or 'none'}"
+        )
+
+
+def _check_target(target: float | None, budget: str | None) -> None:
+    if target is None:
+        return
+    if not 0.0 < target < 1.0:
+        raise UserError(f"--target: {target:g} is no score to reach; valid: a number between 0 and 1")
+    if budget is not None:
+        raise UserError(
+            "--target: labels saved is taken at a score or at a budget; give --target or --budget, not both"
         )
 
 

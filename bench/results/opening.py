@@ -142,11 +142,9 @@ def read_rows(root: Path, study: Study | None, columns: Sequence[str] = NEEDED) 
     fragments = Fragments(root, "rows")
     try:
         fragments.check_readable()
-        frame = fragments.scan().select(columns)
         if study is not None:
-            keys = pl.LazyFrame({"row_key": study.row_keys}, schema={"row_key": pl.String})
-            return frame.join(keys, on="row_key", how="semi").collect()
-        rows = frame.collect()
+            return fragments.scan(study.row_keys).select(columns).collect()
+        rows = fragments.scan().select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{fragments.folder}: the rows cannot be read ({type(error).__name__}: {error})") from None
     last = rows.sort("finished", nulls_last=False)["split_digest"].tail(1)

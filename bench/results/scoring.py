@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from bench.stats.curves import area
-from bench.stats.label_efficiency import OVERALL, labels_saved, labels_saved_overall
+from bench.stats.label_efficiency import OVERALL, labels_saved, labels_saved_at, labels_saved_overall
+from bench.stats.layout import Layout
 from bench.stats.ranking import ranks
 
 NO_REFERENCE = "no reference entrant has rows yet"
@@ -43,12 +44,15 @@ def common_span(scored: pl.DataFrame) -> tuple[int, int] | None:
     return (math.floor(common[0]), math.ceil(common[-1])) if len(common) > 1 else None
 
 
-def scores(
-    scored: pl.DataFrame, items: pl.DataFrame | None, span: tuple[int, int] | None, metric: str, level: float
-) -> pl.DataFrame:
-    """Score with interval, replicates and rank of each entrant; areas over one common range where there is one."""
-    inside = scored if span is None else scored.filter(pl.col("n_labels").is_between(*span))
-    areas = area(inside, items, metric=metric, level=level).select(
+def budgets_within(scored: pl.DataFrame, span: tuple[int, int]) -> list[str]:
+    """The label budgets whose number of labels lies in the span."""
+    sizes = scored.group_by("label_budget").agg(pl.col("n_labels").mean())
+    return sizes.filter(pl.col("n_labels").is_between(*span))["label_budget"].to_list()
+
+
+def scores(data: Layout, inside: Layout, level: float) -> pl.DataFrame:
+    """Score with interval, replicates and rank of each entrant; areas over the one range that `inside` holds."""
+    areas = area(inside, None, metric=data.metric, level=level).select(
         "entrant",
         pl.col("area").alias("score"),
         pl.col("low").alias("score_low"),
@@ -57,7 +61,7 @@ def scores(
         pl.col("n_seeds").alias("seeds"),
         pl.col("n_draws").alias("draws"),
     )
-    tested = ranks(scored, items, metric=metric, level=level).rename({"low": "rank_low", "high": "rank_high"})
+    tested = ranks(data, None, metric=data.metric, level=level).rename({"low": "rank_low", "high": "rank_high"})
     place = pl.col("score").rank("min", descending=True).cast(pl.Int64)
     lines = areas.join(tested.drop("score", "mark"), on="entrant", how="left").with_columns(place.alias("place"))
     # The tests run on the cells that all entrants have, the score on all of an entrant's: the interval holds both.
@@ -77,22 +81,19 @@ def points(curves: pl.DataFrame) -> pl.DataFrame:
 
 
 def saved(
-    scored: pl.DataFrame,
-    items: pl.DataFrame | None,
-    reference: Sequence[str],
-    metric: str,
-    budget: str | None,
-    level: float,
+    data: Layout, reference: Sequence[str], budget: str | None, level: float, target: float | None = None
 ) -> pl.DataFrame:
-    """Label-saving factor of each entrant, overall or at one budget, its columns named for the leaderboard."""
+    """Label-saving factor of each entrant, overall, at one budget or at a target score; columns of the leaderboard."""
     if not reference:
-        names = scored.select(pl.col("entrant").unique(maintain_order=True))
+        names = pl.DataFrame({"entrant": list(data.scores)})
         empty = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in OVERALL.items() if name != "entrant"]
         found = names.with_columns(empty).with_columns(pl.lit(NO_REFERENCE).alias("reason"))
+    elif target is not None:
+        found = labels_saved_at(data, None, target=target, reference=reference, metric=data.metric, level=level)
     elif budget is None:
-        found = labels_saved_overall(scored, items, reference=reference, metric=metric, level=level)
+        found = labels_saved_overall(data, None, reference=reference, metric=data.metric, level=level)
     else:
-        table = labels_saved(scored, items, reference=reference, metric=metric, level=level)
+        table = labels_saved(data, None, reference=reference, metric=data.metric, level=level)
         found = table.filter(pl.col("label_budget") == budget)
     return found.select(
         "entrant",

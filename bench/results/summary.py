@@ -26,11 +26,12 @@ _MOST_REFERENCES = 3  # more entrants than these are called by the names in the 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence in parts: the claim, its interval, whom it is against, the cost, what to hold against it."""
+    """One sentence in parts: the claim, its interval, against whom, to what end, the cost, what to hold against it."""
 
     claim: str
     interval: str = ""
     against: str = ""
+    goal: str = ""
     cost: str = ""
     caveat: str = ""
 
@@ -42,6 +43,8 @@ class Finding:
             text += f" ({self.interval})"
         if self.against:
             text += f" than {self.against}"
+        if self.goal:
+            text += f" to reach {self.goal}"
         if self.cost:
             text += f", and costs {self.cost}"
         return f"{text}.{' ' + self.caveat if self.caveat else ''}"
@@ -58,9 +61,11 @@ def finding(board: Board, *, times: str = "x") -> Finding:
     if best["saved"] is None:
         score = score_text(best["score"], best["score_low"], best["score_high"], best["score_mark"])
         claim = f"{where}{best['entrant']} leads with {metric_text(board.metric)} {score}"
-        return Finding(claim, caveat=f"Labels saved is undefined: {best['saved_reason'] or 'not measured here'}.")
+        return Finding(claim, caveat=_undefined(board, best))
     claim = f"{where}{best['entrant']} {_needs(best, times)}"
-    return Finding(claim, _interval(board, best), reference_text(board), _cost(best), _caveat(board, best))
+    return Finding(
+        claim, _interval(board, best), reference_text(board), goal_text(board), _cost(best), _caveat(board, best)
+    )
 
 
 def reference_text(board: Board) -> str:
@@ -73,6 +78,11 @@ def reference_text(board: Board) -> str:
     return f"the {'better' if len(board.reference) == 2 else 'best'} of {list_text(names)}"
 
 
+def goal_text(board: Board) -> str:
+    """`balanced accuracy 0.8`, where labels saved is taken at a target score; else empty."""
+    return "" if board.target is None else f"{metric_text(board.metric)} {board.target:g}"
+
+
 def _nothing(board: Board) -> Finding:
     if board.ranked.is_empty():
         return Finding("No entrant has a score yet", caveat="Every finished unit failed; the status says why.")
@@ -82,12 +92,29 @@ def _nothing(board: Board) -> Finding:
     return Finding(claim, caveat="No pretrained entrant has a score yet.")
 
 
+def _undefined(board: Board, best: Mapping[str, Any]) -> str:
+    at = f" at {goal_text(board)}" if board.target is not None else ""
+    return f"Labels saved{at} is undefined: {best['saved_reason'] or 'not measured here'}."
+
+
 def _needs(best: Mapping[str, Any], times: str) -> str:
     factor, censored = best["saved"], best["saved_censored"] or ""
+    if includes_one(best):
+        return f"is not shown to save labels: it needs {_amount(factor, times)}"
     bound = {">=": "at least ", "<=": "at most "}.get(censored, "")
+    return f"needs {bound}{_amount(factor, times, bool(censored))}"
+
+
+def includes_one(best: Mapping[str, Any]) -> bool:
+    """Whether the interval of labels saved leaves open which of the two needs fewer."""
+    low, high = best["saved_low"], best["saved_high"]
+    return low is not None and high is not None and low <= 1.0 <= high
+
+
+def _amount(factor: float, times: str, censored: bool = False) -> str:
     if factor >= 1.0 or censored:
-        return f"needs {bound}{factor_text(factor, times=times)} fewer labels"
-    return f"needs {factor_text(1 / factor, times=times)} more labels"
+        return f"{factor_text(factor, times=times)} fewer labels"
+    return f"{factor_text(1 / factor, times=times)} more labels"
 
 
 def _interval(board: Board, best: Mapping[str, Any]) -> str:
@@ -118,8 +145,8 @@ def _caveat(board: Board, best: Mapping[str, Any]) -> str:
     low, high = best["saved_low"], best["saved_high"]
     if low is None or high is None:
         notes.append("Without replicates it has no interval.")
-    elif low <= 1.0 <= high:
-        notes.append("The interval includes 1: no saving is shown.")
+    elif includes_one(best):
+        notes.append("The interval includes 1.")
     mark = best["saved_mark"] or ""
     notes += [f"{meaning[0].upper()}{meaning[1:]}." for name, (_, meaning) in MARKS.items() if name in mark.split(", ")]
     leader = board.ranked.row(0, named=True)

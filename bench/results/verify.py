@@ -1,8 +1,9 @@
-"""Checking a bundle: digests of the files, scores from the bitmaps, aggregates from the rows."""
+"""Checking a bundle: digests of files, rows and trials, scores from the bitmaps, aggregates from the rows."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,21 @@ from bench.results.bundle import (
     BUNDLE_VERSION,
     CURVES_FILE,
     INDEX_FILE,
+    LINE_KEYS,
+    README_FILE,
     ROWS_FILE,
     SPLITS_FILE,
     STUDY_FILE,
-    file_digest,
 )
+from bench.results.digests import file_digest, line_digests, value_digest, whole_digest
 from bench.results.leaderboard import make_board
 from bench.results.opening import assemble, parse_study, read_items
 from bench.store.files import read_json
 
 TOLERANCE = 1e-9  # relative and absolute: sums may be taken in another order
 _CODE_TAGS = ("tags", "reason")  # they compare with the code of the day, not with the rows
+_ABSENT = "none"
+_BROKEN = (UserError, pl.exceptions.PolarsError, OSError, ValueError, TypeError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -42,45 +47,90 @@ class Difference:
         return f"{self.file}: {self.where}: stated {self.stated}, found {self.found}"
 
 
-def verify(bundle: Path) -> list[Difference]:
-    """Recomputes a bundle and returns what differs; empty when everything agrees.
+def verified(bundle: Path) -> tuple[bool, list[str]]:
+    """Whether a bundle is what it says, and that in words: one line, or one for each difference.
 
     Raises:
-        UserError: the folder is no bundle, or of a newer version, or a file cannot be read.
+        UserError: as `verify`.
+    """
+    differences = verify(bundle)
+    if differences:
+        return False, [f"{bundle}: {len(differences)} differences", *map(str, differences)]
+    index = read_index(bundle)
+    rows = len(index["parts"][ROWS_FILE])
+    return True, [f"{bundle}: as stated, {rows:,} rows and all numbers made from them; digest {index['digest']}"]
+
+
+def read_index(bundle: Path) -> dict[str, Any]:
+    """The index of a bundle.
+
+    Raises:
+        UserError: the folder is no bundle, or of a newer version.
     """
     index = read_json(bundle / INDEX_FILE)
-    if not isinstance(index, dict) or "files" not in index:
+    if not isinstance(index, dict) or not {"files", "parts", "digest", "metric", "level"} <= index.keys():
         raise UserError(
             f"{bundle}: not a bundle (no readable {INDEX_FILE}); make one with: bench export --format bundle"
         )
     if index.get("bundle_version", 0) > BUNDLE_VERSION:
         raise UserError(f"{bundle}: written as bundle version {index['bundle_version']}, this reads {BUNDLE_VERSION}")
-    differences = _digests(bundle, index["files"])
+    return index
+
+
+def verify(bundle: Path) -> list[Difference]:
+    """Recomputes a bundle and returns what differs; empty when everything agrees.
+
+    Raises:
+        UserError: the folder is no bundle, or of a newer version.
+    """
+    index = read_index(bundle)
+    differences = _digests(bundle, index)
+    for name, parts in index["parts"].items():
+        differences += _parts(bundle / Path(name).name, parts)
     try:
-        rows = pl.read_parquet(bundle / ROWS_FILE)
-        stated = {name: pl.read_parquet(bundle / name) for name in (BOARD_FILE, CURVES_FILE)}
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{bundle}: cannot be read ({type(error).__name__}: {error})") from None
-    items = read_items(bundle / SPLITS_FILE)
-    differences += _row_scores(rows, items)
-    manifest = read_json(bundle / STUDY_FILE)
-    study = parse_study(manifest) if isinstance(manifest, dict) and "study_key" in manifest else None
-    board = make_board(assemble(rows, items, study), metric=index["metric"], level=index["level"])
-    found = {BOARD_FILE: board.frame, CURVES_FILE: board.curves}
-    for name, table in stated.items():
-        keys = ["entrant"] if name == BOARD_FILE else ["entrant", "label_budget"]
-        differences += _tables(name, table, found[name], keys)
-    return differences
+        return differences + _recomputed(bundle, index)
+    except _BROKEN as error:
+        return [*differences, Difference(BOARD_FILE, "recomputed", "readable rows", _why(error))]
 
 
-def _digests(bundle: Path, files: dict[str, str]) -> list[Difference]:
+def _digests(bundle: Path, index: Mapping[str, Any]) -> list[Difference]:
     found = []
-    for name, stated in files.items():
+    for name, stated in index["files"].items():
         path = bundle / Path(name).name
         actual = file_digest(path) if path.is_file() else "no such file"
         if actual != stated:
             found.append(Difference(name, "SHA-256", stated, actual))
-    return found
+    whole = whole_digest({name: digest for name, digest in index["files"].items() if name != README_FILE})
+    return found + ([Difference(INDEX_FILE, "digest", index["digest"], whole)] if whole != index["digest"] else [])
+
+
+def _parts(path: Path, stated: Mapping[str, str]) -> list[Difference]:
+    """The lines of a table, or the keys of a JSON file, that are not those of the index."""
+    try:
+        if path.name in LINE_KEYS:
+            found = line_digests(pl.read_parquet(path), LINE_KEYS[path.name])
+        else:
+            found = {key: value_digest(value) for key, value in (read_json(path) or {}).items()}
+    except _BROKEN as error:
+        return [Difference(path.name, "read", "a readable file", _why(error))]
+    noun = ", ".join(LINE_KEYS.get(path.name, ("key",)))
+    names = [name for name in (*stated, *(found.keys() - stated.keys())) if stated.get(name) != found.get(name)]
+    return [Difference(path.name, f"{noun} {n}", stated.get(n, _ABSENT), found.get(n, _ABSENT)) for n in names]
+
+
+def _recomputed(bundle: Path, index: Mapping[str, Any]) -> list[Difference]:
+    rows = pl.read_parquet(bundle / ROWS_FILE)
+    items = read_items(bundle / SPLITS_FILE)
+    manifest = read_json(bundle / STUDY_FILE)
+    study = parse_study(manifest) if isinstance(manifest, dict) and "study_key" in manifest else None
+    differences = _row_scores(rows, items)
+    board = make_board(assemble(rows, items, study), metric=index["metric"], level=index["level"])
+    for name, table, keys in (
+        (BOARD_FILE, board.frame, ["entrant"]),
+        (CURVES_FILE, board.curves, ["entrant", "label_budget"]),
+    ):
+        differences += _tables(name, pl.read_parquet(bundle / name), table, keys)
+    return differences
 
 
 def _row_scores(rows: pl.DataFrame, items: pl.DataFrame) -> list[Difference]:
@@ -108,13 +158,13 @@ def _tables(name: str, stated: pl.DataFrame, found: pl.DataFrame, keys: list[str
         key = tuple(row[part] for part in keys)
         actual = wanted.pop(key, None)
         if actual is None:
-            differences.append(Difference(name, ", ".join(key), "a line", "none"))
+            differences.append(Difference(name, ", ".join(key), "a line", _ABSENT))
             continue
         for column in (column for column in stated.columns if column not in _CODE_TAGS):
             if not _same(row[column], actual.get(column)):
                 where = f"{column} of {', '.join(key)}"
                 differences.append(Difference(name, where, repr(row[column]), repr(actual.get(column))))
-    return differences + [Difference(name, ", ".join(key), "none", "a line") for key in wanted]
+    return differences + [Difference(name, ", ".join(key), _ABSENT, "a line") for key in wanted]
 
 
 def _same(stated: Any, found: Any) -> bool:
@@ -125,3 +175,7 @@ def _same(stated: Any, found: Any) -> bool:
     if isinstance(stated, dict) and isinstance(found, dict):
         return stated.keys() == found.keys() and all(_same(value, found[key]) for key, value in stated.items())
     return bool(stated == found)
+
+
+def _why(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'broken'}"

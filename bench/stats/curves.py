@@ -39,7 +39,7 @@ AREA = {
 
 
 def curves(
-    rows: pl.DataFrame,
+    rows: pl.DataFrame | Layout,
     items: pl.DataFrame | None,
     *,
     metric: str = "balanced_accuracy",
@@ -49,7 +49,8 @@ def curves(
     """Mean score of each entrant at each of its label budgets, with its crossed jackknife-t interval.
 
     Args:
-        rows: entrant, seed, draw, label_budget, n_labels and the metric or `correct` with n_test (see `layout`).
+        rows: entrant, seed, draw, label_budget, n_labels and the metric or `correct` with n_test (see `layout`), or
+            the layout made from them.
         items: the test items: item, label, group.
         metric: "accuracy", "balanced_accuracy" or a numeric column.
         level: confidence level of the interval.
@@ -74,7 +75,7 @@ def curves(
 
 
 def area(
-    rows: pl.DataFrame,
+    rows: pl.DataFrame | Layout,
     items: pl.DataFrame | None,
     *,
     metric: str = "balanced_accuracy",

@@ -100,13 +100,17 @@ def view_scores(bitmaps: Sequence[bytes], items: TestItems, metric: str) -> Floa
         items: the test items.
         metric: "accuracy", or "balanced_accuracy" (mean recall over the classes present in the view).
     """
-    right = _right(bitmaps, items)  # [rows, G, K]
-    kept = _views(right)
-    counts = _views(items.counts[None])
-    if metric == "accuracy":
-        return np.asarray(kept.sum(-1) / counts.sum(-1))
-    recall = np.divide(kept, counts, out=np.zeros_like(kept), where=counts > 0)
-    return np.asarray(recall.sum(-1) / (counts > 0).sum(-1))
+    counts = _views(items.counts[None])  # [1, 1 + G, K]
+    scores = np.empty((len(bitmaps), counts.shape[1]))
+    step = max(1, CHUNK_BYTES // len(items))
+    for start in range(0, len(bitmaps), step):
+        kept = _views(_right(bitmaps[start : start + step], items))
+        if metric == "accuracy":
+            scores[start : start + step] = kept.sum(-1) / counts.sum(-1)
+        else:
+            recall = np.divide(kept, counts, out=np.zeros_like(kept), where=counts > 0)
+            scores[start : start + step] = recall.sum(-1) / (counts > 0).sum(-1)
+    return scores
 
 
 def _views(counts: FloatArray) -> FloatArray:
@@ -116,15 +120,14 @@ def _views(counts: FloatArray) -> FloatArray:
 
 
 def _right(bitmaps: Sequence[bytes], items: TestItems) -> FloatArray:
-    """Correct items of each bitmap by block and class, [rows, G, K], in chunks of bounded memory."""
+    """Correct items of each bitmap by block and class, [rows, G, K]."""
     shape = (len(bitmaps), *items.counts.shape)
     cell = items.blocks * shape[2] + items.classes
     order = np.argsort(cell, kind="stable")
     present, starts = np.unique(cell[order], return_index=True)
     right = np.zeros((len(bitmaps), shape[1] * shape[2]))
-    step = max(1, CHUNK_BYTES // len(items))
-    for start in range(0, len(bitmaps), step):
-        packed = np.stack([np.frombuffer(bitmap, dtype=np.uint8) for bitmap in bitmaps[start : start + step]])
-        answers = np.unpackbits(packed, axis=1, count=len(items))[:, order]
-        right[start : start + step, present] = np.add.reduceat(answers, starts, axis=1, dtype=np.int32)
+    packed = np.stack([np.frombuffer(bitmap, dtype=np.uint8) for bitmap in bitmaps])
+    answers = np.unpackbits(np.ascontiguousarray(packed.T), axis=0, count=len(items))[order]
+    counted = np.uint16 if len(items) < 1 << 16 else np.uint32
+    right[:, present] = np.add.reduceat(answers, starts, axis=0, dtype=counted).T
     return right.reshape(shape)

@@ -13,7 +13,7 @@ from bench.stats.curves import known, replicates
 from bench.stats.factors import factor_at_budget, factor_overall, labels_needed
 from bench.stats.inversion import contrast_interval
 from bench.stats.jackknife import Estimate, jackknife
-from bench.stats.layout import layout
+from bench.stats.layout import Layout, layout
 from bench.stats.reference import Pair, check_references, pair, scaled
 from bench.stats.replicates import needed
 from bench.stats.stack import IntervalForm
@@ -41,7 +41,7 @@ BOTH = "both curves are beyond the target at their fewest labels"
 
 
 def labels_saved(
-    rows: pl.DataFrame,
+    rows: pl.DataFrame | Layout,
     items: pl.DataFrame | None,
     *,
     reference: Sequence[str],
@@ -78,7 +78,7 @@ def labels_saved(
 
 
 def labels_saved_overall(
-    rows: pl.DataFrame,
+    rows: pl.DataFrame | Layout,
     items: pl.DataFrame | None,
     *,
     reference: Sequence[str],
@@ -104,7 +104,7 @@ def labels_saved_overall(
 
 
 def labels_saved_at(
-    rows: pl.DataFrame,
+    rows: pl.DataFrame | Layout,
     items: pl.DataFrame | None,
     *,
     target: float,

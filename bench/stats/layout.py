@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -39,6 +40,14 @@ class Scores:
     def seedless(self) -> bool:
         return self.seeds == (None,)
 
+    def only(self, budgets: Collection[str]) -> Scores:
+        """The scores at these label budgets alone."""
+        at = [i for i, budget in enumerate(self.budgets) if budget in budgets]
+        names, shared = tuple(self.budgets[i] for i in at), tuple(self.shared[i] for i in at)
+        draws = () if all(shared) else self.draws
+        values = self.values[:, : max(len(draws), 1), at]
+        return Scores(self.entrant, self.seeds, draws, names, self.labels[at], shared, values)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -57,6 +66,11 @@ class Layout:
         """+1 where higher is better, -1 where lower is."""
         return -1.0 if self.metric in LOWER_IS_BETTER else 1.0
 
+    def only(self, budgets: Collection[str]) -> Layout:
+        """The scores at these label budgets alone, of the entrants that have any."""
+        kept = {name: scores.only(budgets) for name, scores in self.scores.items()}
+        return replace(self, scores={name: scores for name, scores in kept.items() if scores.budgets})
+
     def require(self, *entrants: str) -> None:
         """Raise UserError for an entrant that has no rows."""
         for entrant in entrants:
@@ -64,12 +78,13 @@ class Layout:
                 raise unknown("entrant", entrant, self.scores)
 
 
-def layout(rows: pl.DataFrame, items: pl.DataFrame | None, *, metric: str) -> Layout:
+def layout(rows: pl.DataFrame | Layout, items: pl.DataFrame | None, *, metric: str) -> Layout:
     """Arrange rows for the statistics; row order, duplicates and entrant names change no number.
 
     Args:
-        rows: columns entrant, seed (null: has none), draw, label_budget, n_labels, the metric or `correct` with
-            n_test; optional n_selection_labels (added to the labels) and status (only "ok" counts).
+        rows: a layout, which is returned as it is: several statistics of the same rows score the bitmaps once; or a
+            frame with the columns entrant, seed (null: has none), draw, label_budget, n_labels, the metric or `correct`
+            with n_test; optional n_selection_labels (added to the labels) and status (only "ok" counts).
         items: the test items (item, label, group), or None to go without a test term.
         metric: "accuracy" or "balanced_accuracy" (recomputed from the bitmaps where all rows have one), or any numeric
             column, where null, NaN and infinity count as not measured.
@@ -77,6 +92,8 @@ def layout(rows: pl.DataFrame, items: pl.DataFrame | None, *, metric: str) -> La
     Raises:
         UserError: a column is missing; one cell holds two different scores; a bitmap does not fit the test items.
     """
+    if isinstance(rows, Layout):
+        return rows
     bitmaps = metric in BITMAP_METRICS and items is not None and "correct" in rows.columns
     bitmaps = bitmaps and _counted(rows)["correct"].null_count() == 0
     test_items = read_items(items) if bitmaps and items is not None else None

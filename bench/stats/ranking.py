@@ -26,7 +26,7 @@ RANKS = {
 
 
 def ranks(
-    rows: pl.DataFrame, items: pl.DataFrame | None, *, metric: str = "balanced_accuracy", level: float = 0.95
+    rows: pl.DataFrame | Layout, items: pl.DataFrame | None, *, metric: str = "balanced_accuracy", level: float = 0.95
 ) -> pl.DataFrame:
     """Rank of each entrant by its mean score over the label budgets and draws that all entrants have.
 

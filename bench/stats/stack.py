@@ -61,7 +61,9 @@ def compare(
         budgets: use these label budgets alone.
         form: "anova" adds the cells that the analysis-of-variance form needs.
     """
-    chosen = [_restricted(layout.scores[entrant], budgets) for entrant in dict.fromkeys(entrants)]
+    chosen = [layout.scores[entrant] for entrant in dict.fromkeys(entrants)]
+    if budgets is not None:
+        chosen = [scores.only(budgets) for scores in chosen]
     draws = sorted({draw for scores in chosen for draw in scores.draws})
     spread = [_spread(scores, draws) for scores in chosen]
     kept = _complete([np.isfinite(values[..., 0]) for values in spread])
@@ -82,16 +84,6 @@ def compare(
     mark = _mark(list(n_seeds.values()), n_draws if drawn else None, n_groups)
     cells_of = {scores.entrant: v for scores, v in zip(chosen, values, strict=True)}
     return Stack(factors, curves, cells_of, n_seeds, n_draws, cells, coverage, mark)
-
-
-def _restricted(scores: Scores, budgets: Sequence[str] | None) -> Scores:
-    if budgets is None:
-        return scores
-    at = [i for i, budget in enumerate(scores.budgets) if budget in budgets]
-    names, shared = tuple(scores.budgets[i] for i in at), tuple(scores.shared[i] for i in at)
-    draws = () if all(shared) else scores.draws
-    values = scores.values[:, : max(len(draws), 1), at]
-    return Scores(scores.entrant, scores.seeds, draws, names, scores.labels[at], shared, values)
 
 
 def _spread(scores: Scores, draws: Sequence[int]) -> FloatArray:

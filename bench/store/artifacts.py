@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.store.files import share
+
 KINDS = ("images", "encoders", "features", "checkpoints")
 _MARKER = ".complete"
 _BUILDING = ".building-"
@@ -70,6 +72,7 @@ class Artifacts:
         try:
             yield building
             (building / _MARKER).touch()
+            share(building, 0o777)
             self._move(building, target)
         finally:
             shutil.rmtree(building, ignore_errors=True)

@@ -25,9 +25,17 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        share(temporary, 0o666)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def share(path: Path, mode: int) -> None:
+    """Gives a temporary file or folder the rights that an ordinary one would have: others may read a shared store."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(mode & ~mask)
 
 
 def write_json(path: Path, value: Any) -> None:

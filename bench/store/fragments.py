@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ _SCHEMAS: dict[Table, pl.Schema] = {"rows": ROWS, "trials": TRIALS}
 _IDENTITY: dict[Table, list[str]] = {"rows": ["row_key"], "trials": ["search_key", "number"]}
 _SETTLED: dict[Table, tuple[str, str]] = {"rows": ("status", "failed"), "trials": ("state", "failed")}
 _MAGIC = b"PAR1"
+_GROUP_ROWS = 1 << 14  # of a compacted file: the rows of one study lie in few groups, the others are not read
 
 
 class Fragments:
@@ -70,21 +72,41 @@ class Fragments:
     def _candidates(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("*.parquet") if not path.name.startswith("."))
 
-    def scan(self) -> pl.LazyFrame:
+    def scan(self, keys: Collection[str] | None = None) -> pl.LazyFrame:
         """Every row once, with every column of today's schema; columns that an older fragment lacks are null.
 
         Where a key was written twice the settled row stands before the failed one, then the older before the newer.
-        """
-        return self._merge(self.files())
 
-    def _merge(self, files: list[Path]) -> pl.LazyFrame:
+        Args:
+            keys: only the rows with these keys (the first column of the identity); None means all.
+        """
+        return self._merge(self.files(), keys)
+
+    def _merge(self, files: list[Path], keys: Collection[str] | None = None) -> pl.LazyFrame:
         if not files:
             return pl.LazyFrame(schema=self.schema)
         frame = pl.scan_parquet(files, schema=self.schema, missing_columns="insert", extra_columns="ignore", glob=False)
+        if keys is not None:
+            frame = self._only(frame, keys)
         column, failed = _SETTLED[self.table]
         return frame.sort(pl.col(column) == failed, "finished", maintain_order=True).unique(
             self.identity, keep="first", maintain_order=True
         )
+
+    def _only(self, frame: pl.LazyFrame, keys: Collection[str]) -> pl.LazyFrame:
+        """The rows with these keys; their span of time is found first, so that other files and row groups are skipped.
+
+        Duplicates share a key: to filter first and merge then gives the same rows, and sorts no others.
+        """
+        key = self.identity[0]
+        wanted = pl.LazyFrame({key: list(keys)}, schema={key: self.schema[key]})
+        times = frame.select(key, "finished").join(wanted, on=key, how="semi").select("finished")
+        when = pl.col("finished")
+        span = times.select(when.min().alias("first"), when.max().alias("last"), when.null_count().alias("unknown"))
+        first, last, unknown = span.collect(engine="streaming").row(0)
+        if first is not None and not unknown:
+            frame = frame.filter(when.is_between(first, last))
+        return frame.join(wanted, on=key, how="semi")
 
     def newest_schema(self) -> int:
         """The highest schema version among the fragments; 0 for an empty table."""
@@ -123,7 +145,7 @@ class Fragments:
             return None
         target = self.folder / f"compact-{digest_text(chr(10).join(path.name for path in files))}.parquet"
         with replacing(target) as temporary:
-            self._merge(files).sink_parquet(temporary, compression="zstd")
+            self._merge(files).sink_parquet(temporary, compression="zstd", row_group_size=_GROUP_ROWS)
         for path in files:
             path.unlink(missing_ok=True)
         return target

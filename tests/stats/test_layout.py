@@ -152,3 +152,26 @@ def test_mistakes_are_named(study: Study) -> None:
         curves(pl.concat([rows, rows.with_columns(accuracy=pl.col("accuracy") + 0.1)]), None, metric="accuracy")
     with pytest.raises(UserError, match="with a seed"):
         curves(rows.with_columns(seed=pl.when(pl.col("seed") > 0).then("seed")), items)
+
+
+def test_a_layout_stands_for_its_rows_and_their_budgets(study: Study) -> None:
+    rows, items = study
+    data = layout(rows, items, metric="accuracy")
+    assert layout(data, None, metric="accuracy") is data
+    budgets = rows["label_budget"].unique().sort().to_list()[:2]
+    part = rows.filter(pl.col("label_budget").is_in(budgets))
+    for statistic in (curves, area, ranks):
+        assert statistic(data, None, metric="accuracy").equals(statistic(rows, items, metric="accuracy"))
+        assert statistic(data.only(budgets), None, metric="accuracy").equals(statistic(part, items, metric="accuracy"))
+    assert data.only([]).scores == {}
+    overall = [labels_saved_overall(*given, reference=["pixels"], metric="accuracy") for given in ((data, None), study)]
+    assert overall[0].equals(overall[1])
+
+
+def test_chunks_of_bitmaps_change_no_score(monkeypatch: pytest.MonkeyPatch, study: Study) -> None:
+    rows, items = study
+    expected = layout(rows, items, metric="balanced_accuracy").scores
+    monkeypatch.setattr("bench.stats.items.CHUNK_BYTES", 3 * len(items))
+    found = layout(rows, items, metric="balanced_accuracy").scores
+    for name, scores in expected.items():
+        np.testing.assert_array_equal(found[name].values, scores.values)

@@ -55,6 +55,27 @@ def test_no_key_is_read_twice(tmp_path_factory: pytest.TempPathFactory, batches:
     assert len(fragments.files()) == 1
 
 
+@pytest.mark.parametrize("compacted", [False, True])
+def test_some_keys_are_read_as_all_of_them_would_be(tmp_path: Path, compacted: bool) -> None:
+    fragments = Fragments(tmp_path, "rows")
+    for minute, keys in enumerate(["abc", "bcd", "ef", "gh"]):
+        fragments.write(rows(keys, minute=minute, accuracy=0.1 * minute))
+    fragments.write(rows("e", status="failed", minute=0))
+    if compacted:
+        fragments.compact()
+    every = fragments.scan().collect()
+    for wanted in ("", "a", "be", "hgc", "xyz", "abcdefgh"):
+        expected = every.filter(pl.col("row_key").is_in(list(wanted)))
+        assert fragments.scan(set(wanted)).collect().sort("row_key").equals(expected.sort("row_key"))
+
+
+def test_rows_without_a_time_are_found_by_key(tmp_path: Path) -> None:
+    fragments = Fragments(tmp_path, "rows")
+    fragments.write(rows("ab"))
+    fragments.write(rows("cd").with_columns(finished=pl.lit(None, dtype=ROWS["finished"])))
+    assert fragments.scan(["b", "d"]).collect()["row_key"].sort().to_list() == ["b", "d"]
+
+
 def test_writing_the_same_rows_again_replaces_their_file(tmp_path: Path) -> None:
     fragments = Fragments(tmp_path, "rows")
     assert fragments.write(rows(["a", "b"])) == fragments.write(rows(["b", "a"]))
@@ -140,3 +161,10 @@ def test_trials_come_back_in_order_without_failures(tmp_path: Path) -> None:
         (1, "complete", {"lr": 0.2}),
     ]
     assert Fragments(tmp_path, "trials").scan().collect().schema == TRIALS
+
+
+def test_others_may_read_what_the_umask_allows(tmp_path: Path) -> None:
+    path = Fragments(tmp_path, "rows").write(rows(["a"]))
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    assert path.stat().st_mode == ordinary.stat().st_mode

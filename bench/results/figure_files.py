@@ -1,0 +1,52 @@
+"""Figures as files: HTML pages that share one copy of Plotly and open without a network.
+
+SVG and PDF would need a browser or another package; the camera button of each page saves it as SVG instead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from bench.results.figures import curve_figure, saved_figure
+from bench.results.forest import forest_figure
+from bench.results.leaderboard import Board, saved_table
+from bench.results.opening import Opened
+from bench.results.palette import styles
+from bench.results.text import metric_text
+from bench.store.files import replacing
+
+MOST = 12  # entrants of a figure, the reference entrants not counted: more cannot be told apart
+_SCRIPT = "plotly.min.js"
+
+
+def write_figures(opened: Opened, board: Board, to: Path) -> list[Path]:
+    """Writes curves, labels saved and leaderboard of the best entrants and the references as HTML pages.
+
+    Returns:
+        The files written; the last is the copy of Plotly that the pages read from beside them.
+    """
+    ranked = board.ranked.with_row_index("line")
+    shown = ranked.filter((ranked["line"] < MOST) | ranked["is_reference"]).drop("line")
+    order = shown["entrant"].to_list()
+    looks = styles(board.frame["entrant"].to_list(), board.reference)
+    curves = curve_figure(board.curves, looks, metric=board.metric, order=order)
+    saved = saved_figure(saved_table(opened, metric=board.metric), looks, order=order)
+    title = metric_text(board.metric)
+    forest = forest_figure(shown, looks, score_title=title, saved_title="labels saved") if order else go.Figure()
+    pages = {"curves": curves, "labels_saved": saved, "leaderboard": forest}
+    written = [_page(to / f"{name}.html", figure, name) for name, figure in pages.items()]
+    with replacing(to / _SCRIPT) as temporary:
+        temporary.write_text(get_plotlyjs(), encoding="utf-8")
+    return [*written, to / _SCRIPT]
+
+
+def _page(path: Path, figure: go.Figure, name: str) -> Path:
+    figure.update_layout(template="plotly_white")
+    config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg", "filename": name}}
+    text = figure.to_html(include_plotlyjs="directory", config=config, full_html=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
