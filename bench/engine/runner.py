@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from bench.engine.tasks import Tasks
 
 
+_NAMED = 3  # images left out that are named on the screen
+
+
 @dataclass(frozen=True)
 class Summary:
     """How a run ended."""
@@ -66,6 +69,7 @@ def run(study: Study, root: Path, console: Console, address: str | None = None) 
     check_writable(root)
     Fragments(root, "rows").check_readable()
     plan = make_plan(study, root)
+    _say_left_out(plan.record, console)
     present = Fragments(root, "rows").keys()
     todo = [item for item in plan.pretrainings if item.missing(present)]
     searches = [search for search in plan.searches if search.missing]
@@ -82,6 +86,17 @@ def run(study: Study, root: Path, console: Console, address: str | None = None) 
         preflight(cluster, study.resources)
         key = write_manifest(root, plan)
         return _Run(plan, root, console, cluster, present, key).run(todo, searches)
+
+
+def _say_left_out(record: DataRecord, console: Console) -> None:
+    """Names the first images that are in no split, and counts the rest."""
+    if not record.skipped:
+        return
+    console.print(f"{record.name}: {len(record.skipped)} images left out", highlight=False, markup=False)
+    for path, reason in record.skipped[:_NAMED]:
+        console.print(f"  {path}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if len(record.skipped) > _NAMED:
+        console.print(f"  and {len(record.skipped) - _NAMED} more, all named in the data record", highlight=False)
 
 
 class _Run:
