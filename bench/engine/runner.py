@@ -117,7 +117,7 @@ class _Run:
         path = self.root / "progress" / f"{self.key}.json"
         with (
             Progress(self.console, path, self.plan.study.study, counts) as progress,
-            Tasks(self.site, self._receiver(progress)) as tasks,
+            Tasks(self.site, self._receiver(progress), self._slots()) as tasks,
         ):
             for pretraining in todo:
                 tasks.submit(pretraining, pretraining.missing(self.present))

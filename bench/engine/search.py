@@ -35,6 +35,7 @@ from bench.study.spec import Study
 
 STARTUP_TRIALS = 2  # TPE's default of 10 would make a short search pure chance
 MAX_FAILURES = 2  # of the machine, per trial
+_DRIVER_BYTES = 2**20
 
 OnTrial = Callable[[Search, TrialRecord], None]
 
@@ -109,8 +110,10 @@ def _tune(
 
 
 def _trial_resources(study: Study) -> dict[str, float]:
-    if study.resources.workers:  # the worker group holds the cores; its driver only waits
-        return {"CPU": 0.01}
+    if study.resources.workers:
+        # The worker group holds the cores and its driver only waits. A share of a core, however small, would leave too
+        # little for a group that needs them all; Tune wants some resource, and an actor never gives it back.
+        return {"memory": float(_DRIVER_BYTES)}
     resources = {"CPU": float(study.resources.cpus_per_worker)}
     return resources | ({"GPU": study.resources.gpus_per_worker} if study.resources.gpus_per_worker else {})
 

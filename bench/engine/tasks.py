@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -23,9 +24,17 @@ class Tasks:
     Leaving the block by an exception cancels what still runs; the store keeps what was finished.
     """
 
-    def __init__(self, site: Site, receive: Callable[[Outcome], None]) -> None:
+    def __init__(self, site: Site, receive: Callable[[Outcome], None], slots: int) -> None:
+        """Starts nothing yet.
+
+        Args:
+            receive: called with each outcome, from the gathering thread.
+            slots: worker groups at once; tasks in their own process are queued by Ray instead.
+        """
         self._site = site
         self._receive = receive
+        self._slots = slots if site.resources.workers else None
+        self._waiting: deque[tuple[Pretraining, tuple[Unit, ...]]] = deque()
         self._pending: dict[ray.ObjectRef, str] = {}
         self._failed: list[Outcome] = []
         self._lock = threading.Lock()
@@ -48,9 +57,15 @@ class Tasks:
 
     def submit(self, pretraining: Pretraining, units: Sequence[Unit]) -> None:
         """Schedules the missing units of one pretraining as one task."""
-        reference = self._remote.remote(self._site, pretraining, tuple(units))
         with self._lock:
-            self._pending[reference] = pretraining.label
+            self._waiting.append((pretraining, tuple(units)))
+            self._launch()
+
+    def _launch(self) -> None:
+        """Hands waiting pretrainings to Ray, as many as there are slots. The lock is held."""
+        while self._waiting and (self._slots is None or len(self._pending) < self._slots):
+            pretraining, units = self._waiting.popleft()
+            self._pending[self._remote.remote(self._site, pretraining, units)] = pretraining.label
 
     def wait(self) -> tuple[Outcome, ...]:
         """Blocks until every task has ended; returns those that failed."""
@@ -83,10 +98,11 @@ class Tasks:
         self._receive(outcome)
         with self._lock:
             del self._pending[reference]
+            self._launch()
 
 
 def _resources(site: Site) -> dict[str, float]:
     asked = site.resources
     if asked.workers:  # the worker group holds the cores while it trains; the evaluation after it is short
-        return {"num_cpus": 0.01}
+        return {"num_cpus": 0}
     return {"num_cpus": asked.cpus_per_worker} | ({"num_gpus": asked.gpus_per_worker} if asked.gpus_per_worker else {})

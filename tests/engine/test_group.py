@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from bench.store.fragments import Fragments
 from tests.engine.conftest import bench
 
 pytestmark = pytest.mark.ray
+
+WORKERS = max(1, min(2, os.cpu_count() or 1))
 
 
 def run(study: Path, results: Path, workers: int) -> tuple[list[float], pl.DataFrame]:
@@ -46,3 +49,20 @@ def test_two_workers_follow_the_losses_of_one(tiny: Path, tmp_path: Path) -> Non
     # the number of workers is no input: the keys are the same, and so, but for rounding, are the scores
     assert rows["row_key"].to_list() == rows_together["row_key"].to_list()
     np.testing.assert_allclose(rows_together["accuracy"], rows["accuracy"], atol=0.03)
+
+
+def test_a_search_runs_in_worker_groups(tiny: Path, tmp_path: Path) -> None:
+    """A group that needs every core must not wait for a share of one that its own driver holds."""
+    done = bench(
+        tiny,
+        "--results",
+        tmp_path / "results",
+        *("--set", f"resources.workers={WORKERS}", "--set", "seeds=1", "--set", "scientific={}"),
+        *("--set", "nuisance={mae.lr: {loguniform: [1e-3, 4e-3]}}"),
+        *("--set", "methods={mae: {epochs: 2, batch_size: 64}}"),
+        *("--set", "evaluate=[{protocol: linear, label_budgets: [1, 2], draws: 2}]"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    trials = Fragments(tmp_path / "results", "trials").scan().collect()
+    assert trials["state"].to_list() == ["complete", "complete"]
+    assert set(Fragments(tmp_path / "results", "rows").scan().collect()["status"]) == {"ok"}
