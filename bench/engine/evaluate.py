@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from bench.engine.pretrain import Trained, ensure_trained
+from bench.engine.pretrain import ensure_trained
 from bench.engine.rows import score_rows, unscored_rows
 from bench.engine.site import Site
+from bench.engine.trained import Trained
 from bench.methods.encoder import Encoder, load_encoder
 from bench.protocols.base import Evaluation
 from bench.protocols.features import Features, encode

@@ -12,6 +12,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from bench.engine.site import Site
+from bench.engine.trained import find_trained, keep, train
 from bench.study.methods import MethodOptions
 
 
@@ -41,8 +42,6 @@ def train_in_group(site: Site, key: str, name: str, options: MethodOptions) -> N
 
 
 def _worker(config: dict[str, Any]) -> None:
-    from bench.engine.pretrain import find_trained, keep, train
-
     site: Site = config["site"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from bench.data.catalog import Dataset
-from bench.engine.pretrain import Trained
+from bench.engine.trained import Trained
 from bench.protocols.base import Score
 from bench.store.schema import ROWS, SCHEMA_VERSION
 from bench.study.lineage import numerical_versions, source_hash

@@ -9,9 +9,10 @@ from typing import Any
 
 from ray import tune
 
-from bench.engine.pretrain import OnEpoch, ensure_trained, epoch_hook, train
+from bench.engine.pretrain import ensure_trained
 from bench.engine.probe import score
 from bench.engine.site import Site
+from bench.engine.trained import OnEpoch, epoch_hook, train
 from bench.methods.base import Method
 from bench.methods.encoder import Encoder, load_encoder
 from bench.store.artifacts import Artifacts

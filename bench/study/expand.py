@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from bench.errors import UserError, unknown
 from bench.study.axes import Distribution
 from bench.study.encoders import layer_names, resolve_layer
-from bench.study.load import describe
 from bench.study.methods import METHODS, MethodOptions, resolve_precision
+from bench.study.mistakes import describe
 from bench.study.protocols import ProtocolOptions
 from bench.study.spec import Study
 

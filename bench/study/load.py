@@ -11,6 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from bench.errors import UserError
+from bench.study.expand import check_study
+from bench.study.mistakes import describe
 from bench.study.overrides import apply_overrides
 from bench.study.spec import Study
 
@@ -79,34 +81,15 @@ def parse_study(raw: dict[str, Any], name: str) -> Study:
     Raises:
         UserError: the first few mistakes, each with key, value and what is valid.
     """
-    from bench.study.expand import check_study
-
     try:
         study = Study.model_validate(raw)
     except ValidationError as error:
-        raise UserError("\n".join(f"{name}: {line}" for line in _lines(error)[:3])) from None
+        raise UserError("\n".join(f"{name}: {line}" for line in describe(error).splitlines())) from None
     try:
         check_study(study)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return study
-
-
-def describe(error: ValidationError, prefix: str = "") -> str:
-    """The first mistakes of a pydantic error, one line each: key, what is wrong, the value given."""
-    return "\n".join(_lines(error, prefix)[:3])
-
-
-def _lines(error: ValidationError, prefix: str = "") -> list[str]:
-    lines = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in (prefix, *item["loc"]) if part != "")
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            message = "unknown key"
-        given = "" if item["type"] in ("missing", "value_error") else f", but got {item['input']!r}"
-        lines.append(f"{where}: {message[0].lower() + message[1:]}{given}" if where else message)
-    return lines
 
 
 def _split(override: str) -> tuple[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from bench.errors import UserError, unknown
 from bench.study.methods import METHODS
 from bench.study.protocols import PROTOCOLS
+from bench.study.spec import Study
 
 
 def apply_overrides(raw: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -27,8 +28,6 @@ def apply_overrides(raw: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) ->
 
 
 def _set(study: dict[str, Any], path: str, value: Any) -> None:
-    from bench.study.spec import Study
-
     head, _, rest = path.partition(".")
     methods = study.get("methods") or {}
     if head in METHODS or head in methods:
@@ -50,8 +49,6 @@ def _set(study: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _set_section(study: dict[str, Any], head: str, field: str, value: Any, path: str) -> None:
-    from bench.study.spec import Study
-
     model = Study.model_fields[head].annotation
     fields = getattr(model, "model_fields", None)
     if fields is None:

@@ -1,0 +1,128 @@
+"""A pretraining under its key: looked up, trained in this process, kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.engine.site import Site
+from bench.methods.base import Method
+from bench.methods.encoder import save_encoder
+from bench.methods.registry import build_method
+from bench.seeds import named_seed
+from bench.store.artifacts import Artifacts
+from bench.store.files import read_json, write_json
+from bench.study.methods import MethodOptions
+from bench.training.loop import EpochReport, TrainingResult, pretrain
+
+RECORD = "training.json"
+OnEpoch = Callable[[EpochReport], bool]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a pretraining ended and what it cost; kept as JSON beside the encoder."""
+
+    status: str  # ok or diverged
+    reason: str | None
+    seconds: float
+    gpu_seconds: float
+    images_per_second: float
+    losses: tuple[float, ...]  # mean of each epoch
+    device: str
+    parameters: int
+
+
+def find_trained(root: Path, key: str) -> tuple[Path, Trained] | None:
+    """The folder and record of a finished pretraining, or None."""
+    folder = Artifacts(root).find("encoders", key)
+    record = None if folder is None else read_json(folder / RECORD)
+    if folder is None or record is None:
+        return None
+    return folder, Trained(**{**record, "losses": tuple(record["losses"])})
+
+
+def build(site: Site, key: str, name: str, options: MethodOptions) -> Method:
+    """The method's network, initialised from the seed that the key names."""
+    data = site.dataset()
+    return build_method(name, options, data.shape, data.mean, data.std, named_seed(key, "initialisation"))
+
+
+def train(
+    site: Site,
+    key: str,
+    name: str,
+    options: MethodOptions,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[Method, TrainingResult]:
+    """Builds the method and trains it on the train pool, from its last checkpoint where there is one.
+
+    With `world` > 1 every worker calls this with its rank, inside an initialised process group.
+    """
+    site.settle()
+    method = build(site, key, name, options)
+    if not method.trains:
+        return method, TrainingResult("ok", "", 0, 0.0, 0.0, [], [])
+    data = site.dataset()
+    folder = Artifacts(site.root).path("checkpoints", key)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = pretrain(
+        method,
+        data.images.images,
+        options,
+        named_seed(key, "training"),
+        pool=data.splits.train,
+        rank=rank,
+        world=world,
+        device=site.device,
+        checkpoint=folder / "checkpoint.pt",
+        on_epoch=on_epoch,
+    )
+    return method, result
+
+
+def keep(site: Site, key: str, method: Method, result: TrainingResult) -> None:
+    """Stores encoder and record under the key, then drops the checkpoint. A diverged run leaves its record only."""
+    artifacts = Artifacts(site.root)
+    encoder = method.encoder()
+    gpus = site.resources.gpus_per_worker * max(1, site.resources.workers)
+    record = Trained(
+        status=result.status,
+        reason=result.reason or None,
+        seconds=result.seconds,
+        gpu_seconds=result.seconds * gpus,
+        images_per_second=result.images_per_second,
+        losses=tuple(result.losses),
+        device=device_name(site),
+        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+    )
+    with artifacts.writing("encoders", key) as folder:
+        if result.status == "ok":
+            save_encoder(encoder.cpu().eval(), folder)
+        write_json(folder / RECORD, asdict(record))
+    artifacts.remove("checkpoints", key)
+
+
+def device_name(site: Site) -> str:
+    """What the numbers were computed on, for the row."""
+    if site.device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"cpu, {site.resources.cpus_per_worker} thread{'s' if site.resources.cpus_per_worker > 1 else ''}"
+
+
+def epoch_hook(hook: Callable[[int, Method], Any], epochs: tuple[int, ...]) -> OnEpoch:
+    """An `on_epoch` that calls `hook(epoch, method)` after these epochs and never stops the training itself."""
+
+    def on_epoch(report: EpochReport) -> bool:
+        if report.epoch in epochs:
+            hook(report.epoch, report.method)
+        return True
+
+    return on_epoch
