@@ -11,12 +11,14 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
+from bench.results.at_target import target_table
 from bench.results.claims import claims_table
 from bench.results.leaderboard import Board, make_board, measured_metrics, saved_table
 from bench.results.opening import Opened, Study, open_results, studies
 from bench.results.palette import Style, styles
 from bench.results.pretrainings import pretrainings
 from bench.results.provenance import Code
+from bench.results.recall import class_recall
 from bench.results.returns import Prices, returns
 from bench.results.sweep import Axis, Line, lines
 from bench.results.takeaway import Bundle, bundle_file
@@ -121,6 +123,20 @@ def load_returns(root: Path, study: str | None, metric: str, target: float, pric
     return _returns(root, study, metric, target, prices, stamp(root))
 
 
+def load_target(root: Path, study: str | None, metric: str, target: float) -> pl.DataFrame:
+    """Labels needed and saved by each entrant at a target score."""
+    return _target(root, study, metric, target, stamp(root))
+
+
+def load_recall(root: Path, study: str | None, budget: str) -> pl.DataFrame:
+    """Recall of every entrant in every class at a label budget.
+
+    Raises:
+        UserError: the rows cannot be read.
+    """
+    return _recall(root, study, budget, stamp(root))
+
+
 def load_bundle(root: Path, study: str | None) -> Bundle:
     """The bundle of a study."""
     return _bundle(root, study, stamp(root), stamp(root, _TRIALS))
@@ -179,6 +195,17 @@ def _returns(
     scored = opened.scored(metric)
     asked = {"target": target, "prices": prices, "reference": board.reference, "metric": metric}
     return returns(scored, opened.test_items, **asked)
+
+
+@st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+def _target(root: Path, study: str | None, metric: str, target: float, stamp: tuple[int, int]) -> pl.DataFrame:
+    reference = _board(root, study, metric, None, stamp).reference
+    return target_table(_opened(root, study, stamp), target=target, metric=metric, reference=reference)
+
+
+@st.cache_resource(show_spinner="Reading the classes", max_entries=_KEPT)
+def _recall(root: Path, study: str | None, budget: str, stamp: tuple[int, int]) -> pl.DataFrame:
+    return class_recall(root, _opened(root, study, stamp), budget)
 
 
 @st.cache_resource(show_spinner="Making the bundle", max_entries=2)

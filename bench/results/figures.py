@@ -19,13 +19,21 @@ _LEGEND_PIXELS = 14  # for each entrant: on a narrow page its name has a line of
 _SHIFT = 0.012  # of a decade, between the intervals of neighbours that would cover each other
 
 
-def curve_figure(curves: pl.DataFrame, styles: Mapping[str, Style], *, metric: str, order: Sequence[str]) -> go.Figure:
+def curve_figure(
+    curves: pl.DataFrame,
+    styles: Mapping[str, Style],
+    *,
+    metric: str,
+    order: Sequence[str],
+    target: float | None = None,
+) -> go.Figure:
     """Label-efficiency curves: score over the number of labels (log axis), each with its interval as a band.
 
     Args:
         curves: [entrant, label_budget, n_labels, score, low, high] as `bench.stats.curves.curves` returns it.
         styles: of every entrant in `order`.
         order: the entrants to draw, best first: the order of the legend.
+        target: a score to draw as a line.
     """
     figure = go.Figure()
     for rank in reversed(range(len(order))):  # the best is drawn last, on top
@@ -34,6 +42,10 @@ def curve_figure(curves: pl.DataFrame, styles: Mapping[str, Style], *, metric: s
         if not part.is_empty():
             figure.add_trace(_band(part, styles[name], name))
             figure.add_trace(_line(part, styles[name], name, rank))
+    if target is not None:
+        note = {"text": f"target {target:.2f}", "font": {"size": 12}}
+        line = {"color": GREY, "width": 1.5, "dash": "dash"}
+        figure.add_hline(y=target, line=line, annotation=note, annotation_position="bottom right")
     figure.update_xaxes(**labels_axis(curves))
     figure.update_yaxes(gridcolor=GRID, zeroline=False, tickformat=".2f")
     figure.add_annotation(axis_title(metric_text(metric)))

@@ -1,8 +1,9 @@
-"""Label efficiency: score over the number of labels, and labels saved at each budget."""
+"""Label efficiency: score over the number of labels, labels saved at a target and each budget, recall by class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import polars as pl
 import streamlit as st
@@ -15,7 +16,9 @@ from bench.results.palette import Style
 from bench.results.summary import reference_text
 from bench.results.text import budget_text, count_text, metric_text, saved_text, score_text
 from dashboards.frame import broken, choose_study, headline, no_results, plain, progress_line
-from dashboards.loading import load_board, load_metrics, load_saved, load_styles, results_root
+from dashboards.loading import load_board, load_metrics, load_saved, load_styles, load_target, results_root
+from dashboards.recall import recall_by_class
+from dashboards.target import read_off, target_slider
 
 FIRST = 4  # entrants drawn before the reader chooses
 FIRST_REFERENCES = 2  # and of the reference beside them, the best
@@ -49,8 +52,13 @@ def page() -> None:
     if not order:
         st.info("Choose at least one entrant to draw.")
         return
-    _figures(board, saved, order, looks)
+    _curves(root, study, board, order, looks)
+    _factors(board, saved, order, looks)
     _numbers(board, saved, order)
+    try:
+        recall_by_class(root, study, order, looks)
+    except (UserError, pl.exceptions.PolarsError, OSError) as error:
+        st.error(plain(str(error)))
 
 
 def _entrants(board: Board, column: st.delta_generator.DeltaGenerator) -> list[str]:
@@ -63,11 +71,16 @@ def _entrants(board: Board, column: st.delta_generator.DeltaGenerator) -> list[s
     return [name for name in ranked if name in chosen]
 
 
-def _figures(board: Board, saved: pl.DataFrame, order: list[str], looks: Mapping[str, Style]) -> None:
+def _curves(root: Path, study: str | None, board: Board, order: list[str], looks: Mapping[str, Style]) -> None:
     st.subheader("Score by number of labelled images", anchor=False)
-    figure = curve_figure(board.curves, looks, metric=board.metric, order=order)
+    target = target_slider(board)
+    figure = curve_figure(board.curves, looks, metric=board.metric, order=order, target=target)
     st.plotly_chart(figure, config=CONFIG, key="curves", alt="Score over the number of labels, by entrant")
     st.caption(f"Bands are {board.level * 100:g} % intervals over seeds, draws of labels and test images.")
+    read_off(board, load_target(root, study, board.metric, target), order, target)
+
+
+def _factors(board: Board, saved: pl.DataFrame, order: list[str], looks: Mapping[str, Style]) -> None:
     if saved.is_empty():
         return
     st.subheader("Labels saved by number of labelled images", anchor=False)

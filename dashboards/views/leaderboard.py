@@ -18,6 +18,7 @@ from bench.results.render import board_notes, replicates_text, shared_tags
 from bench.results.text import metric_text, saved_text, score_text, seconds_text
 from dashboards.frame import broken, choose_study, headline, no_results, plain, progress_line
 from dashboards.loading import load_board, load_metrics, load_results, load_styles, results_root
+from dashboards.selection import remember, runs_link, table_key, wanted
 
 OVERALL = "all budgets"
 FIRST = 12  # entrants drawn as intervals
@@ -50,8 +51,13 @@ def page() -> None:
     if shown.is_empty():
         st.info("No entrant matches the filters.")
         return
-    _intervals(board, shown, looks)
-    _table(shown, shared_tags(board))
+    above = st.container()
+    selected = _table(shown, shared_tags(board), wanted(board.frame))
+    compared = _compared(board, shown, selected)
+    with above:
+        _intervals(board, compared, looks)
+        if len(selected) == 1:
+            runs_link(compared.row(0, named=True))
     st.caption("  \n".join(plain(note) for note in board_notes(board)))
 
 
@@ -83,14 +89,25 @@ def _filtered(board: Board) -> pl.DataFrame:
 def _intervals(board: Board, shown: pl.DataFrame, looks: Mapping[str, Style]) -> None:
     ranked = shown.filter(pl.col("score").is_not_null())
     if ranked.is_empty():
+        st.caption("None of these entrants has a score here.")
         return
     figure = forest_figure(ranked.head(FIRST), looks, score_title=metric_text(board.metric), saved_title="labels saved")
     st.plotly_chart(figure, config=CONFIG, key="intervals", alt="Intervals of score and labels saved by entrant")
     if ranked.height > FIRST:
-        st.caption(f"The first {FIRST} of {ranked.height}; the table has all of them, the filter brings others up.")
+        st.caption(
+            f"The first {FIRST} of {ranked.height}; the table has all of them; select lines there to compare others."
+        )
 
 
-def _table(shown: pl.DataFrame, shared: set[str]) -> None:
+def _compared(board: Board, shown: pl.DataFrame, selected: list[str]) -> pl.DataFrame:
+    """The lines to draw: the selected ones, or all; what is selected goes into the link, filtered away or not."""
+    names = set(shown["entrant"])
+    remember([name for name in wanted(board.frame) if name not in names] + selected)
+    return shown.filter(pl.col("entrant").is_in(selected)) if selected else shown
+
+
+def _table(shown: pl.DataFrame, shared: set[str], selected: list[str]) -> list[str]:
+    """Draws the table, the entrants in `selected` marked to begin with; returns those that the reader selects."""
     lines = [
         {
             "#": "-" if row["place"] is None else str(row["place"]),
@@ -123,7 +140,20 @@ def _table(shown: pl.DataFrame, shared: set[str]) -> None:
         "Search": st.column_config.TextColumn(width=60, help="Losing and pruned trials included, wall time."),
         "GPU hours": st.column_config.NumberColumn(width=85, format="%.1f", help="All pretrainings of the entrant."),
     }
-    st.dataframe(lines, column_config=config, hide_index=True, key="table", alt="The leaderboard as a table")
+    st.caption("Select lines to compare them above.")
+    names = shown["entrant"].to_list()
+    rows = [place for place, name in enumerate(names) if name in selected]
+    event = st.dataframe(
+        lines,
+        column_config=config,
+        hide_index=True,
+        key=table_key(names),
+        alt="The leaderboard as a table",
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": rows}},
+    )
+    return [names[place] for place in event.selection.rows if place < len(names)]
 
 
 def _status(row: Mapping[str, Any], shared: set[str]) -> str:

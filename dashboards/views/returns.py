@@ -18,9 +18,9 @@ from bench.results.summary import reference_text
 from bench.results.text import footnotes, metric_text, seconds_text
 from dashboards.frame import heading, plain, progress_line, show
 from dashboards.loading import load_board, load_metrics, load_results, load_returns, load_styles
+from dashboards.target import labels_text, target_slider
 
 FIRST = 12  # entrants drawn
-_HIGHEST = 0.99  # beyond, the statistics no longer tell scores apart
 CONFIG = {"displayModeBar": False, "responsive": True}
 
 
@@ -41,12 +41,7 @@ def page(root: Path, study: str | None) -> None:
         "Price of a label", 0.0, 1e6, 0.1, step=0.05, format="%.4g", key="label", bind="query-params"
     )
     compute = columns[2].number_input(hour, 0.0, 1e6, 2.0, step=0.5, format="%.4g", key="hour", bind="query-params")
-    low, high, first = _targets(board)
-    target = first
-    if high > low:
-        target = st.slider(
-            f"Target {metric_text(metric)}", low, high, first, 0.01, format="%.2f", key="target", bind="query-params"
-        )
+    target = target_slider(board)
     prices = Prices(float(label or 0.0), float(compute or 0.0))
     table = load_returns(root, study, metric, target, prices)
     reached = table.filter(pl.col("censored") != ">=")
@@ -58,18 +53,6 @@ def page(root: Path, study: str | None) -> None:
     _figure(reached, load_styles(root, study))
     _table(table, on_gpu)
     _notes(board, table)
-
-
-def _targets(board: Board) -> tuple[float, float, float]:
-    """Least and largest target worth asking for, and the one to begin with: what half of the entrants reach."""
-    best = board.curves.group_by("entrant").agg(pl.col("score").max())["score"].drop_nulls()
-    least = board.curves["score"].drop_nulls()
-    if best.is_empty():
-        return 0.0, 0.0, 0.0
-    low, high = math.ceil(float(least.min()) * 100) / 100, math.floor(float(best.max()) * 100) / 100  # type: ignore[arg-type]
-    first = math.floor(float(best.median()) * 100 - 1e-9) / 100  # type: ignore[arg-type]
-    high = min(high, _HIGHEST)
-    return low, high, min(max(first, low), high)
 
 
 def _words(board: Board, reached: pl.DataFrame, target: float) -> tuple[str, str]:
@@ -108,7 +91,7 @@ def _table(table: pl.DataFrame, on_gpu: bool) -> None:
         {
             "Entrant": row["entrant"] + (" (reference)" if row["is_reference"] else ""),
             "Total cost": "not reached" if row["censored"] == ">=" else _cost(row),
-            "Labels": _labels(row),
+            "Labels": labels_text(row, row["censored"]),
             "Compute": seconds_text(row["hours"] * 3600),
             "Pays from, a label": _break_even(row),
         }
@@ -129,18 +112,6 @@ def _table(table: pl.DataFrame, on_gpu: bool) -> None:
 
 def _cost(row: Mapping[str, Any]) -> str:
     return cost_text(row["cost"], row["cost_low"], row["cost_high"], row["censored"])
-
-
-def _labels(row: Mapping[str, Any]) -> str:
-    sign = {">=": "more than ", "<=": "at most "}.get(row["censored"], "")
-    low, high = row["labels_low"], row["labels_high"]
-    if row["censored"] == ">=" or low is None or high is None:
-        return f"{sign}{round(row['labels']):,}"
-    if math.isinf(high):
-        interval = f"from {round(low):,}" if low else ""
-    else:
-        interval = f"{round(low):,} to {round(high):,}" if low else f"up to {round(high):,}"
-    return f"{sign}{round(row['labels']):,}{f' ({interval})' if interval else ''}"
 
 
 def _break_even(row: Mapping[str, Any]) -> str:

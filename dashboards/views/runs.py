@@ -27,10 +27,22 @@ def page(root: Path, study: str | None) -> None:
         return
     methods = lines["method"].unique(maintain_order=True).to_list()
     chosen = st.pills("Methods", methods, selection_mode="multi", key="method", bind="query-params")
-    shown = lines.filter(pl.col("method").is_in(chosen)) if chosen else lines
+    shown = _with_setting(lines.filter(pl.col("method").is_in(chosen)) if chosen else lines, lines)
+    if shown.is_empty():
+        st.info("No pretraining matches the filters.")
+        return
     _table(shown)
     _losses(shown)
     _probes(trials, shown["method"].unique(maintain_order=True).to_list())
+
+
+def _with_setting(shown: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """Those with a setting that the reader chose; the choice is there for methods that ran in several settings."""
+    settings = [setting for setting in lines["setting"].unique(maintain_order=True) if setting]
+    if len(settings) < 2:
+        return shown
+    chosen = st.pills("Settings", settings, selection_mode="multi", key="setting", bind="query-params")
+    return shown.filter(pl.col("setting").is_in(chosen)) if chosen else shown
 
 
 def _words(lines: pl.DataFrame) -> tuple[str, str]:

@@ -179,6 +179,24 @@ def test_a_link_brings_its_state(site: str, tab: Tab) -> None:
     assert tab.evaluate("document.querySelector('input[type=number]').value") == "2"
 
 
+def test_a_link_brings_a_target_and_the_budget_of_the_recalls(site: str, tab: Tab) -> None:
+    tab.open(f"{site}/curves?target=0.7&budget=5", "Labels saved at balanced accuracy 0.70")
+    until(lambda: "target 0.70" in tab.text(), "the target's line")
+    tab.wait("document.body.innerText.includes('Recall by class')")
+    tab.click("all")
+    tab.wait("location.search.includes('budget=all') && location.search.includes('target=0.7')")
+
+
+def test_a_selection_in_the_link_leads_to_the_runs(site: str, tab: Tab) -> None:
+    tab.open(f"{site}/?compare=simclr+%2B+linear&metric=accuracy", "Pretrainings of simclr + linear")
+    tab.wait("document.querySelector('.js-plotly-plot') !== null")
+    until(lambda: "mae[mask_ratio=0.75]" not in tab.text().partition("Select lines")[2], "the others to go")
+    address = tab.evaluate("document.querySelector('a[href*=\"runs?\"]').href")
+    assert address == f"{site}/runs?method=simclr"
+    tab.open(address, "Loss by epoch")
+    assert tab.evaluate("location.search.includes('method=simclr')")
+
+
 def test_a_download_has_the_bytes_of_the_selection(site: str, tab: Tab, tmp_path: Path) -> None:
     tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     tab.open(f"{site}/export?entrants=simclr+%2B+linear", PAGES["export"])

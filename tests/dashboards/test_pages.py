@@ -95,7 +95,7 @@ def test_colours_do_not_follow_the_budget(run: Run, root: Path) -> None:
 
 
 def test_the_curves_draw_the_best_and_the_reference(run: Run, root: Path) -> None:
-    curves, saved = figures(run("views/curves.py", root))
+    curves, saved, _ = figures(run("views/curves.py", root))
     names = {trace["name"] for trace in curves["data"]}
     assert {"simclr + linear", "pixels + linear", "random_init + finetune"} < names
     assert len(names) == 6
