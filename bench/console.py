@@ -153,7 +153,7 @@ def _known_table(plan: Plan, present: set[str]) -> Table:
 
 def _plan_columns(first: str, *rest: str) -> Table:
     table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="bold")
-    table.add_column(first)
+    table.add_column(first, no_wrap=True)
     for name in rest:
         table.add_column(name, justify="right")
     return table
