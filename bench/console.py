@@ -134,7 +134,7 @@ def _show_known(plan: Plan, root: Path, console: Console) -> None:
 
 
 def _known_table(plan: Plan, present: set[str]) -> Table:
-    table = _plan_columns("setting", "trials", "of them missing", "pretrainings", "of them missing", "rows missing")
+    table = _plan_columns("setting", "trials", "to do", "pretrainings", "to do", "rows to do")
     for item in plan.settings:
         behind = plan.study.seeds if item.setting.options.seeded else 1
         missing = [unit for pretraining in item.pretrainings for unit in pretraining.missing(present)]
@@ -152,7 +152,7 @@ def _known_table(plan: Plan, present: set[str]) -> Table:
 
 
 def _plan_columns(first: str, *rest: str) -> Table:
-    table = Table(box=None, padding=(0, 2), pad_edge=False, header_style="bold")
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     table.add_column(first, no_wrap=True)
     for name in rest:
         table.add_column(name, justify="right")
