@@ -6,7 +6,7 @@ import json
 import platform
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -45,11 +45,12 @@ def score_rows(
     """
     keys = {cell: key for key, cell in unit.cells.items()}
     shared = _shared(dataset, pretraining, unit, trained, started) | {"evaluate_seconds": seconds / max(1, len(scores))}
+    measured = {} if trained is None else trained.measurements
     records = []
     for score in scores:
         reason = collapsed.get(score.cell.layer)
         state = {"status": "ok" if reason is None else "collapsed", "reason": reason}
-        records.append(_blank() | shared | _cell(keys[score.cell], score.cell) | _scored(score) | state)
+        records.append(_blank() | shared | _cell(keys[score.cell], score.cell) | _scored(score, measured) | state)
     return pl.DataFrame(records, schema=ROWS)
 
 
@@ -82,7 +83,8 @@ def _cell(key: str, cell: Any) -> dict[str, Any]:
     }
 
 
-def _scored(score: Score) -> dict[str, Any]:
+def _scored(score: Score, measured: Mapping[str, float]) -> dict[str, Any]:
+    details = {**measured, **{name: value for name, value in score.extra.items() if name not in ROWS}}
     return {
         "n_labels": score.n_labels,
         **score.metrics,
@@ -95,6 +97,7 @@ def _scored(score: Score) -> dict[str, Any]:
         "n_selection_labels": score.n_selection_labels,
         "selection": score.selection,
         **{name: value for name, value in score.extra.items() if name in ROWS},
+        "details": _json(details) if details else None,
     }
 
 

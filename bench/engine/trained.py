@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Trained:
     losses: tuple[float, ...]  # mean of each epoch
     device: str
     parameters: int
+    measurements: Mapping[str, float] = field(default_factory=dict)  # what the method says of its result
 
 
 def find_trained(root: Path, key: str) -> tuple[Path, Trained] | None:
@@ -102,6 +103,7 @@ def keep(site: Site, key: str, method: Method, result: TrainingResult) -> None:
         losses=tuple(result.losses),
         device=device_name(site),
         parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        measurements=method.measurements() if result.status == "ok" else {},
     )
     with artifacts.writing("encoders", key) as folder:
         if result.status == "ok":

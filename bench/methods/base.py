@@ -44,6 +44,10 @@ class Method(nn.Module):
         """What the pretraining leaves behind; it shares the method's weights."""
         return self.backbone
 
+    def measurements(self) -> dict[str, float]:
+        """Numbers about the result beside its scores, by name (bits per weight, density), kept in the rows."""
+        return {}
+
     def preview(self, images: Tensor, draws: Draws) -> dict[str, Tensor]:
         """Pictures of the task, each [N, C, H, W] in [0, 1]: input, what the network saw, what it made of it."""
         raise NotImplementedError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 STATUSES = ("ok", "diverged", "collapsed", "failed")
 TRIAL_STATES = ("complete", "pruned", "diverged", "failed")
@@ -61,10 +61,17 @@ ROW_COLUMNS = _columns(
     ("balanced_accuracy", pl.Float64, "mean recall over the classes present in the test split"),
     ("macro_f1", pl.Float64, "unweighted mean of the classes' F1"),
     ("macro_auroc", pl.Float64, "unweighted mean of the classes' one-vs-rest area under the ROC curve"),
+    ("mean_specificity", pl.Float64, "unweighted mean of the classes' specificity, one against the rest"),
+    (
+        "combined",
+        pl.Float64,
+        "mean of macro_auroc and balanced_accuracy (the capsule-endoscopy challenge's ranking score)",
+    ),
     ("nll", pl.Float64, "mean negative log-likelihood, nats"),
     ("ece", pl.Float64, "expected calibration error, 15 bins"),
     ("miou", pl.Float64, "mean intersection over union; null outside segmentation"),
     ("pixel_accuracy", pl.Float64, "share of test pixels classified correctly; null outside segmentation"),
+    ("boundary_f1", pl.Float64, "mean boundary F1 of the classes; null outside segmentation"),
     ("exact_ratio", pl.Float64, "share of episodes with every class decision right; null outside few-shot"),
     ("class_counts", pl.List(pl.Int64), "test images of each class"),
     ("class_correct", pl.List(pl.Int64), "correctly classified test images of each class"),
@@ -82,6 +89,16 @@ ROW_COLUMNS = _columns(
     ("parameters", pl.Int64, "parameters of the encoder"),
     ("bytes_added", pl.Int64, "bytes a deployment adds for this entrant"),
     ("flops", pl.Float64, "multiply-adds of the encoder for one image, times two; null where not counted"),
+    (
+        "inference_per_second",
+        pl.Float64,
+        "images per second through all the entrant deploys, measured; null where it was not",
+    ),
+    (
+        "details",
+        pl.String,
+        "JSON object: what pretraining and protocol measured beside the columns, e.g. bits per weight of a mask",
+    ),
     # provenance
     ("version", pl.String, "version of bench"),
     ("git_commit", pl.String, "commit of the checkout; null outside one"),
