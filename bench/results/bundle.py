@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from bench.results.bundle_page import bundle_page
 from bench.results.digests import file_digest, line_digests, value_digest, whole_digest
 from bench.results.leaderboard import Board
-from bench.results.opening import split_path
-from bench.results.summary import finding
+from bench.results.opening import Opened, split_path
 from bench.store.files import replacing, write_json
 
 ROWS_FILE = "rows.parquet"
@@ -29,47 +30,16 @@ LINE_KEYS = {ROWS_FILE: ("row_key",), TRIALS_FILE: ("search_key", "number")}
 BUNDLE_VERSION = 1
 _ENVIRONMENT = ("version", "git_commit", "git_dirty", "numerical_versions", "packages", "device")
 
-_README = """# {name}
 
-{finding}
-
-Made by PretextBench {version}. `bench verify .` recomputes every number below from the rows and says what differs.
-
-Digest: `{digest}`
-
-| file | holds |
-|---|---|
-| rows.parquet | every measurement, with a bitmap of the correct test items |
-| trials.parquet | every trial of the searches that chose the nuisances |
-| leaderboard.parquet | scores, labels saved, ranks and costs of each entrant |
-| curves.parquet | score of each entrant at each label budget |
-| splits.parquet | the items of train pool, validation and test, with labels and groups |
-| study.json | the resolved study and the data it ran on |
-| environment.json | versions and devices that made the rows |
-| digests.json | SHA-256 digests of the files, a digest of each row and trial, metric and level of the leaderboard |
-
-The columns of rows.parquet and trials.parquet are described in docs/schema.md of PretextBench.
-
-Intervals are {level:g} % and conditional on the tuning. Failed entrants are listed and not ranked.
-
-## Citation
-
-```bibtex
-@misc{{pretextbench_{key},
-  title = {{{name}: label efficiency of self-supervised pretraining}},
-  note = {{PretextBench {version}, study {key}, data fingerprint {fingerprint}, bundle digest {digest}}},
-  year = {{{year}}}
-}}
-```
-"""
-
-
-def write_bundle(root: Path, to: Path, rows: pl.DataFrame, trials: pl.DataFrame, board: Board) -> list[Path]:
+def write_bundle(
+    root: Path, to: Path, opened: Opened, rows: pl.DataFrame, trials: pl.DataFrame, board: Board
+) -> list[Path]:
     """Writes the bundle of a study into the folder `to`.
 
     Args:
         root: the results root, for the split table.
         to: the folder of the bundle.
+        opened: the study and its rows as the leaderboard was made from.
         rows: the rows of the study, all columns of the schema.
         trials: the trials of its searches, all columns of the schema.
         board: the leaderboard made from them.
@@ -94,7 +64,7 @@ def write_bundle(root: Path, to: Path, rows: pl.DataFrame, trials: pl.DataFrame,
     digests = {path.name: file_digest(path) for path in files}
     digest = whole_digest(digests)
     with replacing(to / README_FILE) as temporary:
-        temporary.write_text(_readme(rows, board, digest), encoding="utf-8")
+        temporary.write_text(bundle_page(opened, board, rows, digest), encoding="utf-8")
     digests[README_FILE] = file_digest(to / README_FILE)
     parts = {name: line_digests(tables[name], keys) for name, keys in LINE_KEYS.items()}
     parts |= {name: {key: value_digest(value[key]) for key in value} for name, value in said.items()}
@@ -112,11 +82,17 @@ def _study(board: Board) -> dict[str, Any]:
         "study_key": study.key,
         "study": study.name,
         "created": study.created,
-        "spec": dict(study.spec),
+        "spec": _portable(study.spec),
         "data": dict(study.data),
         "row_keys": list(study.row_keys),
         "search_keys": list(study.search_keys),
     }
+
+
+def _portable(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The study without the folder its images lay in: that says nothing elsewhere, and names the user's machine."""
+    data = spec.get("data")
+    return {**spec, "data": {**data, "root": None}} if isinstance(data, Mapping) else dict(spec)
 
 
 def _environment(rows: pl.DataFrame) -> dict[str, Any]:
@@ -126,18 +102,3 @@ def _environment(rows: pl.DataFrame) -> dict[str, Any]:
         values = rows[name].drop_nulls().unique().sort().to_list()
         found[name] = [json.loads(value) if name in ("numerical_versions", "packages") else value for value in values]
     return found
-
-
-def _readme(rows: pl.DataFrame, board: Board, digest: str) -> str:
-    study = board.study
-    finished = rows["finished"].max()
-    return _README.format(
-        name=study.name if study else "all rows",
-        key=study.key[:8] if study else "rows",
-        finding=finding(board).sentence,
-        version=", ".join(rows["version"].drop_nulls().unique().sort().to_list()),
-        level=board.level * 100,
-        fingerprint=rows["dataset_fingerprint"][0],
-        digest=digest,
-        year=getattr(finished, "year", "n.d."),
-    )

@@ -101,7 +101,7 @@ def _figures(source: Source, to: Path) -> list[Path]:
 
 
 def _bundle(source: Source, to: Path) -> list[Path]:
-    return write_bundle(source.root, to, source.rows, source.trials, source.board)
+    return write_bundle(source.root, to, source.opened, source.rows, source.trials, source.board)
 
 
 FORMATS: dict[str, Callable[[Source, Path], list[Path]]] = {

@@ -15,7 +15,10 @@ from bench.store.files import read_json
 from bench.store.fragments import Fragments
 
 # What a leaderboard may be ranked by: of all of them, more is better. The first that a study has is its default.
-METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auroc", "miou", "pixel_accuracy", "exact_ratio")
+METRICS = (
+    *("balanced_accuracy", "accuracy", "macro_f1", "macro_auroc", "mean_specificity", "combined"),
+    *("miou", "pixel_accuracy", "boundary_f1", "exact_ratio"),
+)
 _COST = ("pretrain_seconds", "gpu_seconds", "search_seconds", "parameters", "bytes_added")
 _PROVENANCE = ("numerical_versions", "source_hash", "status", "reason", "finished")
 _CELL = ("row_key", "pretrain_key", "split_digest", "seed", "label_budget", "n_labels", "n_selection_labels", "draw")
@@ -39,6 +42,7 @@ class Study:
     data: Mapping[str, Any]
     row_keys: tuple[str, ...]
     search_keys: tuple[str, ...]
+    updated: str = ""  # when it was run last, ISO 8601
 
     @property
     def reference(self) -> tuple[str, ...]:
@@ -76,10 +80,10 @@ class Opened:
 
 
 def studies(root: Path) -> list[Study]:
-    """Every readable manifest under the root, newest first; a half-written one is left out."""
+    """Every readable manifest under the root, the one run last first; a half-written one is left out."""
     manifests = (read_json(path) for path in sorted((Path(root) / "studies").glob("*.json")))
     found = [parse_study(manifest) for manifest in manifests if isinstance(manifest, dict) and "study_key" in manifest]
-    return sorted(found, key=lambda study: (study.created, study.key), reverse=True)
+    return sorted(found, key=lambda study: (study.updated, study.key), reverse=True)
 
 
 def find_study(root: Path, wanted: str | None = None) -> Study | None:
@@ -189,4 +193,5 @@ def parse_study(manifest: Mapping[str, Any]) -> Study:
         data=manifest.get("data") or {},
         row_keys=tuple(manifest.get("row_keys") or ()),
         search_keys=tuple(manifest.get("search_keys") or ()),
+        updated=str(manifest.get("updated") or manifest.get("created", "")),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 # Why an interval is to be read with care, the sign it is given, and what the sign means.
 MARKS = {
@@ -13,7 +14,15 @@ MARKS = {
     "this test set only": ("†", "the interval holds for this test set, not for new test images"),
     "nothing complete": ("¶", "no seed and draw has all its measurements yet"),
 }
-_METRICS = {"macro_f1": "macro F1", "macro_auroc": "macro AUROC", "miou": "mean IoU", "nll": "NLL", "ece": "ECE"}
+_METRICS = {
+    "macro_f1": "macro F1",
+    "macro_auroc": "macro AUROC",
+    "combined": "combined score",
+    "miou": "mean IoU",
+    "boundary_f1": "boundary F1",
+    "nll": "NLL",
+    "ece": "ECE",
+}
 
 
 def metric_text(metric: str) -> str:
@@ -103,6 +112,19 @@ def list_text(names: list[str] | tuple[str, ...], word: str = "and") -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def deciding_text(row: Mapping[str, Any]) -> str:
+    """What would decide a part of a claim that its rows left undecided; a line of `bench.stats.claims.verdicts`."""
+    if row["part_verdict"] != "undecided":
+        return ""
+    if row["reason"]:
+        return f"It is {row['reason']}."
+    counts = [(row["seeds_to_decide"], "seed"), (row["draws_to_decide"], "draw")]
+    needed = [count_text(count, noun) for count, noun in counts if count]
+    if not needed:
+        return "More seeds and draws alone would not decide it: it takes more test images."
+    return f"Were the effect as it is now, {list_text(needed, 'or')} would decide it."
 
 
 def sparkline(values: list[float]) -> str:

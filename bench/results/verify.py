@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bench.results.bundle import (
     SPLITS_FILE,
     STUDY_FILE,
 )
+from bench.results.bundle_page import bundle_page
 from bench.results.digests import file_digest, line_digests, value_digest, whole_digest
 from bench.results.leaderboard import make_board
 from bench.results.opening import assemble, parse_study, read_items
@@ -124,13 +126,25 @@ def _recomputed(bundle: Path, index: Mapping[str, Any]) -> list[Difference]:
     manifest = read_json(bundle / STUDY_FILE)
     study = parse_study(manifest) if isinstance(manifest, dict) and "study_key" in manifest else None
     differences = _row_scores(rows, items)
-    board = make_board(assemble(rows, items, study), metric=index["metric"], level=index["level"])
+    opened = assemble(rows, items, study)
+    board = make_board(opened, metric=index["metric"], level=index["level"])
     for name, table, keys in (
         (BOARD_FILE, board.frame, ["entrant"]),
         (CURVES_FILE, board.curves, ["entrant", "label_budget"]),
     ):
         differences += _tables(name, pl.read_parquet(bundle / name), table, keys)
-    return differences
+    page = bundle_page(opened, board, rows, index["digest"])
+    return differences + _page((bundle / README_FILE).read_text(encoding="utf-8"), page)
+
+
+def _page(stated: str, found: str) -> list[Difference]:
+    """The lines of the page that the rows do not give again."""
+    pairs = zip_longest(stated.splitlines(), found.splitlines(), fillvalue=_ABSENT)
+    return [
+        Difference(README_FILE, f"line {number}", repr(before), repr(after))
+        for number, (before, after) in enumerate(pairs, start=1)
+        if before != after
+    ]
 
 
 def _row_scores(rows: pl.DataFrame, items: pl.DataFrame) -> list[Difference]:

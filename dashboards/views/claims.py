@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from bench.results.text import count_text, footnotes, list_text
+from bench.results.text import count_text, deciding_text, footnotes, list_text
 from bench.stats.claims import NOT_TESTABLE, REFUTED, SUPPORTED, UNDECIDED
 from dashboards.frame import heading, plain, progress_line, show
 from dashboards.loading import load_claims, load_results
@@ -72,21 +72,8 @@ def _effect(row: Mapping[str, Any]) -> str:
         text += f", p = {row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else ", p < 0.001"
     if row["margin"]:
         text += f"; the margin was {row['margin']:g}"
-    more = _more(row)
+    more = deciding_text(row)
     return f"{text}.{f' {more}' if more else ''}"
-
-
-def _more(row: Mapping[str, Any]) -> str:
-    """What would decide an undecided claim."""
-    if row["part_verdict"] != UNDECIDED:
-        return ""
-    if row["reason"]:
-        return f"It is {row['reason']}."
-    counts = [(row["seeds_to_decide"], "seed"), (row["draws_to_decide"], "draw")]
-    needed = [count_text(count, noun) for count, noun in counts if count]
-    if not needed:
-        return "More seeds and draws alone would not decide it: it takes more test images."
-    return f"Were the effect as it is now, {list_text(needed, 'or')} would decide it."
 
 
 show(page)
