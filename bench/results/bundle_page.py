@@ -156,7 +156,8 @@ def _cost(rows: pl.DataFrame) -> str:
     devices = rows["device"].drop_nulls().unique().sort().to_list()
     return (
         f"{count_text(rows.height, 'row')} of {count_text(trained.height, 'pretraining')}, "
-        f"on {list_text(devices) or 'an unknown device'}. Time of one worker: pretraining {seconds_text(float(pretraining))}, "
+        f"on {list_text(devices) or 'an unknown device'}. Time of one worker: "
+        f"pretraining {seconds_text(float(pretraining))}, "
         f"search {seconds_text(float(search))}, evaluation {seconds_text(float(evaluation))}."
     )
 
