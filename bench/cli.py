@@ -91,7 +91,7 @@ def leaderboard(
 def export(
     results: Results = RESULTS,
     form: Annotated[
-        str, typer.Option("--format", help="parquet, csv, latex, figures (HTML; its camera saves SVG) or bundle")
+        str, typer.Option("--format", help="parquet, csv, latex, figures (SVG, PDF, PNG and HTML) or bundle")
     ] = "parquet",
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="default: RESULTS/export")] = None,
     study: StudyName = None,
@@ -152,6 +152,26 @@ def gc(
 
     for line in collect_garbage(results, keep, dry_run):
         typer.echo(line)
+
+
+@app.command()
+def weights(
+    key: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="a pretraining, by the rows' column pretrain_key")
+    ] = None,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="the file to write")] = Path("weights.safetensors"),
+    results: Results = RESULTS,
+    mask: Annotated[
+        Path | None, typer.Option("--apply", metavar="MASK", help="put this mask file on a backbone")
+    ] = None,
+    backbone: Annotated[
+        Path | None, typer.Option("--backbone", metavar="PATH", help="safetensors file, or folder of an encoder")
+    ] = None,
+) -> None:
+    """Write the mask or the weights of a pretraining to a file; or put a mask on its backbone, bit for bit."""
+    from bench.console import weights_line
+
+    typer.echo(weights_line(results, key, to, mask, backbone))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from rich.table import Table
 from bench.errors import UserError, unknown
 from bench.study.expand import expand
 from bench.study.load import find_study, load_study
+from bench.study.partners import partner_settings
 from bench.study.plan import Plan, build_plan, trials_of
 from bench.study.spec import Study
 
@@ -57,6 +58,7 @@ def _where(root: Path, console: Console) -> None:
 def show_leaderboard(root: Path, view: View, console: Console, form: str = TABLE) -> None:
     """Prints what the view asks for, as a table or in another format of `bench.results.view`."""
     from bench.api import current_code
+    from bench.results.claim_words import claim_lines
     from bench.results.render import print_board
     from bench.results.view import FORMATS, show
 
@@ -69,6 +71,8 @@ def show_leaderboard(root: Path, view: View, console: Console, form: str = TABLE
     for shown in found:
         console.print()
         print_board(shown.board, console, everyone=view.everyone, groups=shown.groups)
+        for line in ["", *verdicts] if (verdicts := claim_lines(shown.claims)) else []:
+            console.print(line, highlight=False, markup=False)
     console.print()
 
 
@@ -106,7 +110,7 @@ def show_plan(study: str | None, overrides: Sequence[str], root: Path, console: 
 
 def _unread_table(study: Study) -> Table:
     table = _plan_columns("setting", "trials", "pretrainings")
-    for setting in expand(study):
+    for setting in [*expand(study), *partner_settings(study)]:
         trials = trials_of(study, setting) if setting.nuisances else 0
         table.add_row(escape(setting.label), _count(trials), str(study.seeds if setting.options.seeded else 1))
     return table
@@ -224,3 +228,18 @@ def dashboard_command(root: Path, port: int) -> list[str]:
         raise UserError(f"the dashboard is not installed: {app.name} is missing beside the package")
     options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"]
     return [sys.executable, "-m", "streamlit", "run", str(app), *options, "--", "--results", str(root)]
+
+
+def weights_line(root: Path, key: str | None, to: Path, mask: Path | None, backbone: Path | None) -> str:
+    """Writes the file that `bench weights` was asked for; returns where and what it is, in one line.
+
+    Raises:
+        UserError: neither a key nor a mask with its backbone, or both.
+    """
+    from bench.engine.weights import apply_weights, write_weights
+
+    if key is not None and mask is None and backbone is None:
+        return f"{to}: {write_weights(root, key, to)}"
+    if key is None and mask is not None and backbone is not None:
+        return f"{to}: {apply_weights(mask, backbone, to)}"
+    raise UserError("weights: give either KEY, or --apply MASK with --backbone PATH")

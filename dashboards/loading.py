@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import streamlit as st
 
 from bench.results.at_target import target_table
 from bench.results.claims import claims_table
+from bench.results.importance import Importance, importance
 from bench.results.leaderboard import Board, make_board, measured_metrics, saved_table
 from bench.results.opening import Opened, Study, open_results, studies
 from bench.results.palette import Style, styles
@@ -21,9 +23,12 @@ from bench.results.provenance import Code
 from bench.results.recall import class_recall
 from bench.results.returns import Prices, returns
 from bench.results.sweep import Axis, Line, lines
-from bench.results.takeaway import Bundle, bundle_file
+from bench.results.takeaway import Bundle, bundle_file, selected
 from bench.results.trials import trials_of
 from bench.study.lineage import current_sources, current_versions
+
+if TYPE_CHECKING:
+    from bench.results.print_files import Draw
 
 ENVIRONMENT = "BENCH_RESULTS"
 DEFAULT = "results"
@@ -108,6 +113,15 @@ def load_trials(root: Path, study: str | None) -> pl.DataFrame:
     return _trials(root, study, stamp(root, _TRIALS))
 
 
+def load_importance(root: Path, study: str | None, method: str) -> Importance:
+    """How much each parameter of a method mattered to its trials.
+
+    Raises:
+        UserError: the trials cannot be read.
+    """
+    return _importance(root, study, method, stamp(root, _TRIALS))
+
+
 def load_pretrainings(root: Path, study: str | None) -> pl.DataFrame:
     """The pretrainings of a study."""
     return _pretrainings(root, study, stamp(root), stamp(root, _RECORDS))
@@ -137,9 +151,24 @@ def load_recall(root: Path, study: str | None, budget: str) -> pl.DataFrame:
     return _recall(root, study, budget, stamp(root))
 
 
+def load_drawings(root: Path, study: str | None, metric: str | None, entrants: tuple[str, ...]) -> dict[str, Draw]:
+    """The figures for print of these entrants, by name."""
+    return _drawings(root, study, metric, entrants, stamp(root))
+
+
 def load_bundle(root: Path, study: str | None) -> Bundle:
     """The bundle of a study."""
     return _bundle(root, study, stamp(root), stamp(root, _TRIALS))
+
+
+@st.cache_resource(show_spinner="Computing intervals", max_entries=_KEPT)
+def _drawings(
+    root: Path, study: str | None, metric: str | None, entrants: tuple[str, ...], stamp: tuple[int, int]
+) -> dict[str, Draw]:
+    from bench.results.print_files import drawings  # matplotlib: only where figures for print are wanted
+
+    board = selected(_board(root, study, metric, None, stamp), entrants)
+    return drawings(_opened(root, study, stamp), board, load_styles(root, study))
 
 
 @st.cache_resource(show_spinner=False, max_entries=_KEPT)
@@ -174,6 +203,11 @@ def _lines(
 def _trials(root: Path, study: str | None, stamp: tuple[int, int]) -> pl.DataFrame:
     found = {item.key: item for item in load_studies(root)}
     return trials_of(root, found.get(study or ""))
+
+
+@st.cache_resource(show_spinner="Weighing the parameters", max_entries=8 * _KEPT)
+def _importance(root: Path, study: str | None, method: str, stamp: tuple[int, int]) -> Importance:
+    return importance(_trials(root, study, stamp).filter(pl.col("method") == method))
 
 
 @st.cache_resource(show_spinner="Reading the records", max_entries=_KEPT)

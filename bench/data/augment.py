@@ -24,24 +24,29 @@ _NUMBERS = (
 )  # fmt: skip
 
 
-def augment(images: Tensor, policy: str | Policy, draws: Draws, size: tuple[int, int] | None = None) -> Tensor:
-    """One random view of every image.
+def augment(
+    images: Tensor, policy: str | Policy, draws: Draws, size: tuple[int, int] | None = None, *, copies: int = 1
+) -> Tensor:
+    """One random view of every image, or several.
 
     Args:
         images: float [N, C, H, W] in [0, 1]; saturation, hue and gray do nothing unless C is 3.
         policy: name in POLICIES, or a policy of one's own.
         draws: the randomness, for N samples on the images' device.
         size: height and width of the views (multi-crop); default: those of the images.
+        copies: views of every image, in one pass.
 
     Returns:
-        float [N, C, *size] in [0, 1]; the images themselves, untouched, under a policy without strengths.
+        float [copies N, C, *size] in [0, 1], a first view of every image before any second; the images themselves,
+        untouched, under a policy without strengths.
 
     Raises:
         UserError: there is no policy of this name.
     """
     policy = policy if isinstance(policy, Policy) else find_policy(policy)
-    numbers = dict(zip(_NUMBERS, draws.uniform(len(_NUMBERS)).unbind(1), strict=True))
-    views = _flip(images, policy, numbers)
+    drawn = draws.uniform(copies, len(_NUMBERS)).transpose(0, 1).flatten(0, 1)  # [copies N, numbers]
+    numbers = dict(zip(_NUMBERS, drawn.unbind(1), strict=True))
+    views = _flip(images if copies == 1 else images.repeat(copies, 1, 1, 1), policy, numbers)
     if policy.crops or policy.bends or size not in (None, tuple(images.shape[-2:])):
         views = warp(views, affine_matrix(policy, numbers, (images.shape[-2], images.shape[-1])), size, policy.padding)
     if policy.jitter or policy.gray:

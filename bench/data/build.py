@@ -14,7 +14,7 @@ from PIL import Image
 
 from bench.data.decode import Header, UnreadableError, decode_file, fit, read_header
 from bench.data.duplicates import clusters, first_of_content
-from bench.data.raw import RawImages
+from bench.data.raw import IGNORE, RawImages
 from bench.errors import UserError
 from bench.store.keys import canonical_json, digest_bytes
 
@@ -69,7 +69,8 @@ def write_store(
 
 
 def _check_classes(raw: RawImages) -> None:
-    counts = np.bincount(raw.labels[raw.labels >= 0], minlength=len(raw.class_names))
+    known = raw.labels[raw.labels >= 0] if raw.masks is None else raw.masks[raw.masks != IGNORE]
+    counts = np.bincount(known, minlength=len(raw.class_names))
     found = [name for name, count in zip(raw.class_names, counts, strict=True) if count]
     where = raw.root if raw.pixels is None else "the set"
     if len(found) < 2:
@@ -194,10 +195,21 @@ def _write_tables(
     if raw.official is not None:
         np.save(folder / "official.npy", raw.official[kept].astype(np.int8))
     (folder / "paths.json").write_text(json.dumps([raw.paths[index] for index in kept]), encoding="utf-8")
-    head = canonical_json({"shape": shape, "class_names": raw.class_names})
+    head = canonical_json({"shape": shape, "class_names": raw.class_names}).encode()
+    dense = b"" if raw.masks is None else _write_masks(raw.masks[kept], raw, folder, kept)
     card = {
         "class_names": raw.class_names,
-        "fingerprint": digest_bytes(head.encode() + digests.tobytes() + labels.tobytes()),
+        "fingerprint": digest_bytes(head + digests.tobytes() + labels.tobytes() + dense),
         "skipped": [(raw.paths[index], failures[index]) for index in sorted(failures)],
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def _write_masks(masks: np.ndarray, raw: RawImages, folder: Path, kept: np.ndarray) -> bytes:
+    """Writes masks [N, H, W], where chips come from, and pixels per class; returns a digest of the masks."""
+    np.save(folder / "masks.npy", masks)
+    if raw.boxes is not None:
+        np.save(folder / "boxes.npy", raw.boxes[kept])
+    classes = np.arange(len(raw.class_names))
+    np.save(folder / "histograms.npy", np.stack([(masks == label).sum((1, 2)) for label in classes], 1))
+    return hashlib.sha256(np.ascontiguousarray(masks).data).digest()

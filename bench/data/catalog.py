@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.build import write_store
+from bench.data.dense_readers import read_dubai, read_facade, read_masks, read_pets, read_voc
 from bench.data.folders import read_folder
 from bench.data.images import ImageStore
+from bench.data.infrared import read_infrared_solar
+from bench.data.land_cover import read_land_cover
 from bench.data.partition import partition
 from bench.data.raw import RawImages
 from bench.data.readers import read_cifar10, read_digits, read_eurosat, read_fashion_mnist, read_stl10
@@ -27,6 +30,13 @@ DATASETS: dict[str, Callable[[DataSpec], RawImages]] = {
     "cifar10": read_cifar10,
     "eurosat": read_eurosat,
     "stl10": read_stl10,
+    "infrared_solar": read_infrared_solar,
+    "dubai_aerial": read_dubai,
+    "cmp_facade": read_facade,
+    "oxford_pets": read_pets,
+    "voc": read_voc,
+    "masks": read_masks,
+    "land_cover": read_land_cover,
     "folder": lambda spec: read_folder(Path(str(spec.root)).expanduser()),
 }
 
@@ -95,7 +105,7 @@ def open_images(spec: DataSpec, root: Path, key: str) -> ImageStore:
     """The image store under this source key, built when there is none."""
     artifacts = Artifacts(root)
     if artifacts.find("images", key) is None:
-        raw = DATASETS[spec.name](spec)
+        raw = DATASETS[spec.name](spec).of_classes(spec.classes)
         with artifacts.writing("images", key) as folder:
             write_store(raw, folder, image_size=spec.image_size, channels=spec.channels, on_error=spec.on_error)
     return ImageStore.open(artifacts.path("images", key))
@@ -115,6 +125,7 @@ def _record(spec: DataSpec, key: str, sources: str, images: ImageStore, splits: 
         n_validation=len(splits.validation),
         n_test=len(splits.test),
         skipped=images.skipped + _dropped(images, splits),
+        masked=images.masks is not None,
     )
 
 

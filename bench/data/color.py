@@ -48,9 +48,9 @@ def change_colors(images: Tensor, policy: Policy, numbers: dict[str, Tensor]) ->
 
 
 def luma(images: Tensor) -> Tensor:
-    """The gray image: [N, C, H, W] -> [N, 1, H, W]; images that are not RGB must have one channel."""
-    if images.shape[1] == 1:
-        return images
+    """The gray image: [N, C, H, W] -> [N, 1, H, W]; of images that are not RGB, the mean of the channels."""
+    if images.shape[1] != 3:
+        return images.mean(dim=1, keepdim=True)
     weights = images.new_tensor(_LUMA).view(1, 3, 1, 1)
     return (images * weights).sum(dim=1, keepdim=True)
 

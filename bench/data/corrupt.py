@@ -1,4 +1,4 @@
-"""What a pretext task spoils: hidden patches and Gaussian noise, drawn per sample."""
+"""What a pretext task spoils: hidden patches, Gaussian noise and the salt of its cast to bytes, drawn per sample."""
 
 from __future__ import annotations
 
@@ -82,3 +82,23 @@ def add_noise(images: Tensor, sigma: float, draws: Draws) -> Tensor:
         [N, C, H, W], same dtype, with values outside [0, 1].
     """
     return images + sigma * draws.normal(*images.shape[1:]).to(images.dtype)
+
+
+def add_uint8_noise(images: Tensor, sigma: float, draws: Draws) -> Tensor:
+    """Adds Gaussian noise that was cast to unsigned bytes, as the published code of arXiv 2410.19899 does.
+
+    There, noise on the 0..255 scale is drawn with NumPy, cast by `astype(uint8)` and added with saturation. The cast
+    drops the fraction and wraps what is negative: -0.7 becomes 0, -1.3 becomes 255, -2.6 becomes 254. So hardly
+    anything is Gaussian: a value whose noise lies at -1 or below saturates (salt; 3.2 % of the values at the published
+    sigma of 0.54), one at 1 or above rises by a few grey levels, and all others stay as they are.
+
+    Args:
+        images: float [N, C, H, W] in [0, 1]; bytes over 255 give what the published code gives, over 255.
+        sigma: standard deviation before the cast, in grey levels (1/255 of the pixel range).
+        draws: the randomness, for the N samples.
+
+    Returns:
+        [N, C, H, W], same dtype, in [0, 1].
+    """
+    levels = (sigma * draws.normal(*images.shape[1:])).trunc().remainder(256)
+    return (images + levels.to(images.dtype) / 255).clamp(max=1.0)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,9 @@ class ImageStore:
         groups: int64 [N]; images with one number stay on one side of a split.
         contents: int64 [N]; number of the first image with the same pixels.
         moments: int64 [N, 2, C]; sum and sum of squares of each channel of each image.
+        masks: uint8 [N, H, W], memory-mapped: class of each pixel, 255 = ignore; None where the set has no masks.
+        boxes: int64 [N, 4]: scene, top, left and side of each chip; None where images are whole.
+        histograms: int64 [N, K], pixels of each class in each mask; None without masks.
         official: int8 [N], codes of `bench.data.raw`; None where the set has no official split.
         class_names: in the order of the labels.
         fingerprint: content digest of images, labels and class names.
@@ -37,12 +41,14 @@ class ImageStore:
     class_names: tuple[str, ...]
     fingerprint: str
     skipped: tuple[tuple[str, str], ...]
+    masks: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    histograms: np.ndarray | None = None
 
     @classmethod
     def open(cls, folder: Path) -> ImageStore:
         """Opens a complete store; the images stay on disk until they are read."""
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        official = folder / "official.npy"
         return cls(
             folder=folder,
             images=np.load(folder / "images.npy", mmap_mode="r"),
@@ -50,10 +56,13 @@ class ImageStore:
             groups=np.load(folder / "groups.npy"),
             contents=np.load(folder / "contents.npy"),
             moments=np.load(folder / "moments.npy"),
-            official=np.load(official) if official.exists() else None,
+            official=_optional(folder / "official.npy"),
             class_names=tuple(card["class_names"]),
             fingerprint=card["fingerprint"],
             skipped=tuple((path, reason) for path, reason in card["skipped"]),
+            masks=_optional(folder / "masks.npy", mmap_mode="r"),
+            boxes=_optional(folder / "boxes.npy"),
+            histograms=_optional(folder / "histograms.npy"),
         )
 
     @cached_property
@@ -71,3 +80,7 @@ class ImageStore:
         total, squares = self.moments[indices].sum(axis=0) / (len(indices) * height * width)
         deviation = np.sqrt(np.maximum(squares - total**2, 0)) / 255
         return (total / 255).astype(np.float32), np.where(deviation > 1e-6, deviation, 1).astype(np.float32)
+
+
+def _optional(path: Path, mmap_mode: Literal["r"] | None = None) -> np.ndarray | None:
+    return np.load(path, mmap_mode=mmap_mode) if path.exists() else None

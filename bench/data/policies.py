@@ -66,6 +66,8 @@ POLICIES: dict[str, Policy] = {
     "none": Policy(),
     "crop": Policy(area=(0.2, 1.0), aspect=_ASPECT),
     "crop_flip": Policy(area=(0.2, 1.0), aspect=_ASPECT, flip=0.5),
+    # MAE's ablation (arXiv 2111.06377, table 1e) names no strengths: those of SimCLR
+    "crop_jitter": replace(_SIMCLR, area=(0.2, 1.0), flip=0.0, gray=0.0),
     "aerial": Policy(area=(0.2, 1.0), aspect=_ASPECT, flip=0.5, flip_vertical=0.5),
     # digits and characters: a mirrored or half-cropped one is another character
     "affine": Policy(rotation=10.0, shift=0.1, zoom=(0.9, 1.1), shear=5.0, padding="zeros"),

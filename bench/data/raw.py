@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from bench.errors import UserError, unknown
+
 TRAIN, VALIDATION, TEST = 0, 1, 2  # official split codes
 UNLABELLED = -1  # label of an image without one
+IGNORE = 255  # class of a pixel that counts nowhere
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class RawImages:
         root: folder of the files; without meaning where the images are an array.
         groups: int64 [N], images that must stay on one side of a split share a number; None where nothing is known.
         official: int8 [N], TRAIN, VALIDATION or TEST; None where the set has no official split.
+        masks: uint8 [N, H, W], class of each pixel or IGNORE, of the size of `pixels`; None where there are none. With
+            masks, `class_names` are the classes of the pixels and `labels` the class that most of an image belongs to.
+        boxes: int64 [N, 4], scene, top, left and side of each chip in the pixels of its scene; None: images are whole.
     """
 
     paths: tuple[str, ...]
@@ -32,15 +39,33 @@ class RawImages:
     root: Path = Path()
     groups: np.ndarray | None = None
     official: np.ndarray | None = None
+    masks: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+
+    def of_classes(self, names: Sequence[str] | None) -> RawImages:
+        """Only the images of these classes, in this order of classes; images without a label are left out too.
+
+        Raises:
+            UserError: there is no such class.
+        """
+        if names is None:
+            return self
+        for name in names:
+            if name not in self.class_names:
+                raise unknown("class", name, self.class_names, "data.classes")
+        if self.masks is not None:
+            raise UserError("data.classes: the images have a class for every pixel; none of them can be left out")
+        number = np.full(len(self.class_names) + 1, UNLABELLED, np.int64)  # the last stands for no label
+        number[[self.class_names.index(name) for name in names]] = np.arange(len(names))
+        labels = number[self.labels]
+        rows = np.flatnonzero(labels >= 0)
+        return replace(self._rows(rows), labels=labels[rows], class_names=tuple(names))
 
     def part(self, start: int, stop: int) -> RawImages:
         """The images from `start` up to `stop`."""
-        rows = slice(start, stop)
-        return replace(
-            self,
-            paths=self.paths[rows],
-            labels=self.labels[rows],
-            pixels=None if self.pixels is None else self.pixels[rows],
-            groups=None if self.groups is None else self.groups[rows],
-            official=None if self.official is None else self.official[rows],
-        )
+        return self._rows(np.arange(start, min(stop, len(self.paths))))
+
+    def _rows(self, rows: np.ndarray) -> RawImages:
+        arrays = {name: getattr(self, name) for name in ("pixels", "groups", "official", "masks", "boxes")}
+        kept = {name: None if array is None else array[rows] for name, array in arrays.items()}
+        return replace(self, paths=tuple(self.paths[row] for row in rows), labels=self.labels[rows], **kept)

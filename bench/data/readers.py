@@ -65,7 +65,7 @@ def read_cifar10(spec: DataSpec) -> RawImages:
         parts = [CIFAR10(root, train=train, download=download) for train in (True, False)]
         return _two_arrays([(part.data, np.asarray(part.targets)) for part in parts], parts[0].classes)
 
-    return _from_root(spec, load)
+    return from_root(spec, load)
 
 
 def read_stl10(spec: DataSpec) -> RawImages:
@@ -76,7 +76,7 @@ def read_stl10(spec: DataSpec) -> RawImages:
         parts = [STL10(root, split=split, download=download) for split in ("train+unlabeled", "test")]
         return _two_arrays([(part.data.transpose(0, 2, 3, 1), part.labels) for part in parts], parts[0].classes)
 
-    return _from_root(spec, load)
+    return from_root(spec, load)
 
 
 def read_eurosat(spec: DataSpec) -> RawImages:
@@ -94,7 +94,7 @@ def read_eurosat(spec: DataSpec) -> RawImages:
             root=folder,
         )
 
-    return _from_root(spec, load)
+    return from_root(spec, load)
 
 
 def _two_arrays(parts: list[tuple[np.ndarray, np.ndarray]], class_names: list[str]) -> RawImages:
@@ -111,7 +111,7 @@ def _two_arrays(parts: list[tuple[np.ndarray, np.ndarray]], class_names: list[st
     )
 
 
-def _from_root(spec: DataSpec, load: Callable[[Path, bool], T]) -> T:
+def from_root(spec: DataSpec, load: Callable[[Path, bool], T]) -> T:
     """Reads under the user's root, never writing to it, or under the download cache.
 
     Raises:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from bench.data.listing import list_files, list_images
 from bench.errors import UserError, unknown
-from bench.store.keys import content_key
-from bench.study.spec import DataSpec
+from bench.store.keys import content_key, digest_bytes
+from bench.study.spec import GENERATED, DataSpec
 
 DECODE_VERSION = 1  # numerical version of reading and resizing
+GENERATOR_VERSION = 1  # numerical version of the land-cover test bed
 SPLIT_VERSION = 1  # numerical version of splits and draws
 
 
@@ -18,7 +19,7 @@ SPLIT_VERSION = 1  # numerical version of splits and draws
 class Place:
     """Where the files of a data set lie under its root.
 
-    `folder` is empty for a set that comes with a library. `published` sets can be downloaded, in one known form.
+    `folder` is empty for a set that comes with a library or is generated. `published` sets can be downloaded, in one known form.
     """
 
     folder: str
@@ -31,6 +32,13 @@ PLACES: dict[str, Place] = {
     "cifar10": Place("cifar-10-batches-py"),
     "eurosat": Place("eurosat/2750"),
     "stl10": Place("stl10_binary"),
+    "infrared_solar": Place("InfraredSolarModules", published=False),
+    "dubai_aerial": Place("dubai_aerial", published=False),
+    "cmp_facade": Place("cmp_facade", published=False),
+    "oxford_pets": Place("oxford-iiit-pet"),
+    "voc": Place("VOCdevkit/VOC2012"),
+    "masks": Place(".", published=False),
+    "land_cover": Place(""),
     "folder": Place(".", published=False),
 }
 
@@ -60,17 +68,17 @@ def files_folder(spec: DataSpec) -> Path | None:
     place = find_place(spec.name)
     if spec.root is None:
         if not place.published:
-            raise UserError(f"data.root: data set {spec.name!r} needs a folder of images; none given")
+            raise UserError(f"data.root: data set {spec.name!r} needs a folder with its images; none given")
         return None
     if not place.folder:
-        raise UserError(f"data.root: data set {spec.name!r} comes with scikit-learn; leave out {spec.root!r}")
+        origin = "is generated" if spec.name == GENERATED else "comes with scikit-learn"
+        raise UserError(f"data.root: data set {spec.name!r} {origin}; leave out {spec.root!r}")
     root = Path(spec.root).expanduser()
     if not root.is_dir():
         raise UserError(f"data.root: no folder {str(root)!r}")
     if not (root / place.folder).is_dir():
-        raise UserError(
-            f"data.root: {str(root)!r} holds no {place.folder}; leave out data.root to download {spec.name}"
-        )
+        advice = f"; leave out data.root to download {spec.name}" if place.published else ""
+        raise UserError(f"data.root: {str(root)!r} holds no {place.folder}{advice}")
     return (root / place.folder).resolve()
 
 
@@ -91,8 +99,22 @@ def source_key(spec: DataSpec) -> str:
         image_size=spec.image_size,
         channels=spec.channels,
         on_error=spec.on_error,
+        classes=spec.classes,
+        chips=[spec.chip, spec.overlap, spec.test_tiles],
+        generated=[spec.images, spec.bands, GENERATOR_VERSION],
+        palette=_palette_digest(spec),
         version=DECODE_VERSION,
     )
+
+
+def _palette_digest(spec: DataSpec) -> str | None:
+    """Digest of the palette file the options name; one in the folder is among the files."""
+    if spec.palette is None:
+        return None
+    path = Path(spec.palette).expanduser()
+    if not path.is_file():
+        raise UserError(f"data.palette: there is no file {spec.palette!r}")
+    return digest_bytes(path.read_bytes())
 
 
 def data_key(spec: DataSpec, source: str | None = None) -> str:

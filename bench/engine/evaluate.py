@@ -15,6 +15,7 @@ from bench.engine.rows import score_rows, unscored_rows
 from bench.engine.site import Site
 from bench.engine.trained import Trained
 from bench.methods.encoder import Encoder, load_encoder
+from bench.methods.inference import Inference, inference
 from bench.protocols.base import Evaluation
 from bench.protocols.features import Features, encode
 from bench.protocols.registry import PROTOCOLS
@@ -81,9 +82,9 @@ class _Task:
     def _evaluate(self, encoder: Encoder) -> None:
         features, seconds = self._encode(encoder)
         collapsed = {name: why for name in features.arrays for state, why in [features.status(name)] if state != "ok"}
-        share = seconds / len(self.units)
+        share, cost = seconds / len(self.units), inference(encoder)
         while self.units:
-            self._score(self.units[0], encoder, features, collapsed, share)
+            self._score(self.units[0], encoder, features, collapsed, share, cost)
             self.units.pop(0)
 
     def _encode(self, encoder: Encoder) -> tuple[Features, float]:
@@ -98,7 +99,13 @@ class _Task:
         return features, time.perf_counter() - began
 
     def _score(
-        self, unit: Unit, encoder: Encoder, features: Features, collapsed: dict[str, str], encode_seconds: float
+        self,
+        unit: Unit,
+        encoder: Encoder,
+        features: Features,
+        collapsed: dict[str, str],
+        encode_seconds: float,
+        cost: Inference,
     ) -> None:
         began, started = time.perf_counter(), datetime.now(UTC)
         dataset = self.site.dataset()
@@ -122,6 +129,7 @@ class _Task:
             started=started,
             seconds=encode_seconds + time.perf_counter() - began,
             collapsed=collapsed,
+            inference=cost,
         )
         Fragments(self.site.root, "rows").write(frame)
         self.rows += frame.height

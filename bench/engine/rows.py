@@ -17,11 +17,13 @@ import polars as pl
 
 from bench.data.catalog import Dataset
 from bench.engine.trained import Trained
+from bench.methods.inference import Inference, together
 from bench.protocols.base import Score
 from bench.store.schema import ROWS, SCHEMA_VERSION
 from bench.study.lineage import numerical_versions, source_hash
 from bench.study.methods import promoted
 from bench.study.plan import Pretraining, Unit
+from bench.study.protocols import NO_LAYER
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "ray", "optuna", "polars")
 
@@ -36,12 +38,14 @@ def score_rows(
     started: datetime,
     seconds: float,
     collapsed: dict[str, str],
+    inference: Inference,
 ) -> pl.DataFrame:
     """One row for each score.
 
     Args:
         seconds: wall seconds of the evaluation, shared evenly among its rows.
         collapsed: reason by layer, for layers whose features carry next to nothing.
+        inference: what the encoder costs where it is used.
     """
     keys = {cell: key for key, cell in unit.cells.items()}
     shared = _shared(dataset, pretraining, unit, trained, started) | {"evaluate_seconds": seconds / max(1, len(scores))}
@@ -50,7 +54,8 @@ def score_rows(
     for score in scores:
         reason = collapsed.get(score.cell.layer)
         state = {"status": "ok" if reason is None else "collapsed", "reason": reason}
-        records.append(_blank() | shared | _cell(keys[score.cell], score.cell) | _scored(score, measured) | state)
+        scored = _deployed(score, inference) | _scored(score, measured)
+        records.append(_blank() | shared | _cell(keys[score.cell], score.cell) | scored | state)
     return pl.DataFrame(records, schema=ROWS)
 
 
@@ -99,6 +104,15 @@ def _scored(score: Score, measured: Mapping[str, float]) -> dict[str, Any]:
         **{name: value for name, value in score.extra.items() if name in ROWS},
         "details": _json(details) if details else None,
     }
+
+
+def _deployed(score: Score, inference: Inference) -> dict[str, float | None]:
+    """Arithmetic and speed of all networks that the entrant runs on an image: its encoder, its partner, or both."""
+    cost = inference
+    if "partner" in score.extra:
+        cost = Inference(*(score.extra[f"partner_{name}"] for name in ("flops", "inference_per_second")))
+        cost = cost if score.cell.layer == NO_LAYER else together([inference, cost])
+    return {"flops": cost.flops, "inference_per_second": cost.per_second}
 
 
 def _shared(

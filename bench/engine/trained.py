@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from bench.engine.pictures import write_pictures
 from bench.engine.site import Site
 from bench.methods.base import Method
 from bench.methods.encoder import save_encoder
@@ -69,6 +71,8 @@ def train(
     """
     site.settle()
     method = build(site, key, name, options)
+    if method.fits:
+        return method, fit(site, key, method)
     if not method.trains:
         return method, TrainingResult("ok", "", 0, 0.0, 0.0, [], [])
     data = site.dataset()
@@ -89,6 +93,13 @@ def train(
     return method, result
 
 
+def fit(site: Site, key: str, method: Method) -> TrainingResult:
+    """Fits the method to the unlabelled train pool; the seconds count as a training's do."""
+    data, began = site.dataset(), time.perf_counter()
+    method.fit(data.images.images, data.splits.train, named_seed(key, "fit"))
+    return TrainingResult("ok", "", 0, time.perf_counter() - began, 0.0, [], [])
+
+
 def keep(site: Site, key: str, method: Method, result: TrainingResult) -> None:
     """Stores encoder and record under the key, then drops the checkpoint. A diverged run leaves its record only."""
     artifacts = Artifacts(site.root)
@@ -107,7 +118,9 @@ def keep(site: Site, key: str, method: Method, result: TrainingResult) -> None:
     )
     with artifacts.writing("encoders", key) as folder:
         if result.status == "ok":
+            write_pictures(folder, site.dataset(), method)
             save_encoder(encoder.cpu().eval(), folder)
+            method.save_extra(folder)
         write_json(folder / RECORD, asdict(record))
     artifacts.remove("checkpoints", key)
 

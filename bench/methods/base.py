@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from bench.data.draws import Draws
@@ -15,9 +18,11 @@ class Method(nn.Module):
 
     Class attributes:
         trains: whether there is a loss.
+        fits: whether there is a `fit`, which takes the place of a training.
     """
 
     trains: ClassVar[bool] = True
+    fits: ClassVar[bool] = False
     backbone: Encoder
 
     def __init__(self, backbone: Encoder) -> None:
@@ -36,13 +41,49 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    def begin_step(self, step: int, steps: int, epoch: int) -> None:
+        """Told by the loop ahead of every step, for schedules.
+
+        Args:
+            step: number of the step, from 0.
+            steps: of the whole training.
+            epoch: that the step belongs to, from 0.
+        """
+
+    def adjust_gradients(self) -> None:
+        """Called between the gradients and the update, to clip or to drop some (`grad = None` freezes for a step)."""
+
+    def end_step(self) -> None:
+        """Called behind the update: here, and not in `loss`, what is kept from step to step moves on (buffers)."""
+
     def forward(self, images: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """`loss`, under the name that parallel wrappers call."""
         return self.loss(images, draws)
 
     def encoder(self) -> Encoder:
-        """What the pretraining leaves behind; it shares the method's weights."""
+        """What the pretraining leaves behind: it shares the method's weights, or is made from them at each call."""
         return self.backbone
+
+    def fit(self, images: np.ndarray, pool: np.ndarray, seed: int) -> None:
+        """Computes the encoder from unlabelled images, where `fits` is true.
+
+        Args:
+            images: uint8 [N, H, W, C], memory-mapped or not.
+            pool: int64, numbers of the images that may be read: the train pool.
+            seed: of every random choice.
+        """
+        raise TypeError(f"{type(self).__name__} has nothing to fit")
+
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """The optimiser that the task asks for; None: AdamW.
+
+        The loop sets the learning rate of every group at each step: the scheduled `lr` of the options, times the
+        group's `lr_scale` where it has one.
+        """
+        return None
+
+    def save_extra(self, folder: Path) -> None:
+        """Writes what the pretraining leaves behind beside the encoder into the encoder's folder."""
 
     def measurements(self) -> dict[str, float]:
         """Numbers about the result beside its scores, by name (bits per weight, density), kept in the rows."""

@@ -14,11 +14,24 @@ from bench.data.shape import ImageShape
 from bench.errors import UserError
 from bench.methods.conv import ConvEncoder
 from bench.methods.feature_maps import Encoder, LayerInfo
+from bench.methods.hog import HogEncoder
+from bench.methods.kmeans_patches import KmeansEncoder
+from bench.methods.pca_pixels import PcaEncoder
 from bench.methods.pixels import PixelsEncoder
+from bench.methods.smp_unet import SmpUnetEncoder
 from bench.methods.timm_encoder import TimmEncoder
 from bench.methods.unet import UnetEncoder
 from bench.methods.vit import VitEncoder
-from bench.study.encoders import TIMM_PREFIX, check_levels, family, preset, resolve_patch
+from bench.study.encoders import (
+    SMP_PREFIX,
+    TIMM_PREFIX,
+    check_levels,
+    check_skip,
+    family,
+    is_smp,
+    preset,
+    resolve_patch,
+)
 
 __all__ = ["FAMILIES", "Encoder", "LayerInfo", "build_encoder", "load_encoder", "save_encoder"]
 
@@ -29,8 +42,12 @@ FAMILIES: dict[str, type[Encoder]] = {
     "vit": VitEncoder,
     "conv": ConvEncoder,
     "unet": UnetEncoder,
+    "unet_smp": SmpUnetEncoder,
     "timm": TimmEncoder,
     "pixels": PixelsEncoder,
+    "hog": HogEncoder,
+    "pca_pixels": PcaEncoder,
+    "kmeans_patches": KmeansEncoder,
 }
 
 
@@ -46,7 +63,7 @@ def build_encoder(
     """A freshly initialised encoder (from torch's global generator: seed and fork around it).
 
     Args:
-        name: a preset or timm/NAME.
+        name: a preset, timm/NAME or unet/NAME.
         shape: of the images.
         mean: of the train pool, one per channel, in [0, 1] units.
         std: of the train pool, one per channel, in [0, 1] units.
@@ -56,7 +73,7 @@ def build_encoder(
     Raises:
         UserError: no such encoder, or one that does not fit the image.
     """
-    kind = family(name)
+    kind = "unet_smp" if is_smp(name) else family(name)
     return FAMILIES[kind](shape, mean, std, **_sizes(kind, name, shape, patch_size, skip))
 
 
@@ -64,6 +81,10 @@ def _sizes(kind: str, name: str, shape: ImageShape, patch_size: int | None, skip
     """The preset in the builder's arguments, checked against the image."""
     if kind == "timm":
         return {"name": name.removeprefix(TIMM_PREFIX), "patch_size": patch_size}
+    if kind == "unet_smp":
+        check_levels(name, shape.height, shape.width)
+        check_skip("skip", name, skip)
+        return {"name": name.removeprefix(SMP_PREFIX)}
     size = preset(name)
     if kind == "vit":
         patch = resolve_patch(name, patch_size, shape.height, shape.width)

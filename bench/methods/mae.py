@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from timm.models.vision_transformer import Block
@@ -16,133 +15,140 @@ from bench.data.shape import ImageShape
 from bench.errors import UserError
 from bench.methods.base import Method
 from bench.methods.encoder import build_encoder
-from bench.methods.vit import VitEncoder, initialise, sincos_positions
+from bench.methods.masking import SAMPLERS, Masking, check_grid, kept
+from bench.methods.patches import patchify, take, unpatchify
+from bench.methods.plain_vit import PlainVit
+from bench.methods.vit import initialise, sincos_positions
 from bench.study.methods import MaeOptions
 
 EPSILON = 1e-6
 
 
 class Mae(Method):
-    """Section 3 of the paper; the encoder never sees a mask token, the loss never a visible patch."""
-
-    backbone: VitEncoder
+    """Section 3 of the paper; the encoder never sees a mask token (unless asked to), the loss never a visible patch."""
 
     def __init__(self, options: MaeOptions, shape: ImageShape, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(build_encoder(options.encoder, shape, mean, std, patch_size=options.patch_size))
+        self.vit = PlainVit(self.backbone, options.name)
         self.policy = find_policy(options.augmentation)
         self.norm_pix = options.norm_pix
-        rows, columns = self.backbone.grid
-        self.len_keep = kept(rows * columns, options.mask_ratio)
+        self.sampler = SAMPLERS[options.sampling]
+        if options.sampling == "grid":
+            check_grid(*self.vit.grid)
+        patches = self.vit.grid[0] * self.vit.grid[1]
+        self.len_keep = kept(patches, options.mask_ratio)
+        self.len_decoded = max(1, int((patches - self.len_keep) * options.decoded + 1e-6))
+        values = self.vit.patch_size**2 * shape.channels
+        if options.norm_pix and values == 1:
+            raise UserError("mae.norm_pix: a patch of one value has no variance; take a larger patch_size, or false")
         self.decoder = Decoder(
-            inputs=self.backbone.arguments["width"],
+            inputs=self.vit.width,
             width=options.decoder_width,
             depth=options.decoder_depth,
             heads=options.decoder_heads,
-            grid=self.backbone.grid,
-            outputs=self.backbone.patch_size**2 * shape.channels,
+            grid=self.vit.grid,
+            outputs=values,
+            prefix=self.vit.prefix,
+            mask_token=not options.mask_tokens_in_encoder,
         )
+        self.mask_token = None
+        if options.mask_tokens_in_encoder:
+            self.mask_token = nn.Parameter(torch.zeros(1, 1, self.vit.width).normal_(std=0.02))
 
     def loss(self, images: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        pixels = self.backbone.normalise(augment(images, self.policy, draws))
-        masking = random_masking(draws.uniform(self.backbone.grid[0] * self.backbone.grid[1]), self.len_keep)
-        predicted = self.decoder(self.encode(pixels, masking), masking.ids_restore)
-        target = patchify(pixels, self.backbone.patch_size)
+        patches = patchify(self.backbone.normalise(augment(images, self.policy, draws)), self.vit.patch_size)
+        masking = self.sampler(draws, self.vit.grid, self.len_keep)
+        ids_decoded = masking.ids_removed[:, : self.len_decoded]
+        predicted = self.decoder(self.encode(patches, masking), masking.ids_keep, ids_decoded)
+        target = take(patches, ids_decoded)
         if self.norm_pix:
             target = standardise(target)
-        error = (predicted.float() - target).square().mean(dim=2)  # [N, L]
-        return (error * masking.mask).sum() / masking.mask.sum(), {}
+        return (predicted.float() - target).square().mean(), {}  # every sample has as many removed patches
 
-    def encode(self, pixels: Tensor, masking: Masking) -> Tensor:
-        """Latents of the class token and the visible patches, [N, 1 + len_keep, width], of normalised images."""
-        visible = take(self.backbone.patch_tokens(pixels), masking.ids_keep)
-        tokens = torch.cat([self.backbone.class_tokens(len(visible)), visible], dim=1)
-        return self.backbone.backbone.norm(self.backbone.backbone.blocks(tokens))
+    def encode(self, patches: Tensor, masking: Masking) -> Tensor:
+        """Latents of the class token and the visible patches, [N, 1 + len_keep, width], in the order of `ids_keep`.
+
+        With mask tokens in the encoder those of the removed patches follow: [N, 1 + L, width]. A timm network without
+        class token, or with registers, has 0 or more latents in the place of the 1.
+
+        Args:
+            patches: of normalised images, [N, L, patch * patch * C]; only the visible ones are read.
+            masking: what is visible.
+        """
+        tokens = self.vit.patch_tokens(take(patches, masking.ids_keep), masking.ids_keep)
+        if self.mask_token is not None:
+            tokens = torch.cat([tokens, self.mask_token + self.vit.positions(masking.ids_removed)], dim=1)
+        return self.vit.encode(tokens)
 
     @torch.no_grad()
     def preview(self, images: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """Removed patches are grey in the corrupted input; the reconstruction keeps the visible ones."""
-        patch, grid = self.backbone.patch_size, self.backbone.grid
+        """Removed patches are grey in the corrupted input; the reconstruction keeps the visible ones.
+
+        All removed patches are reconstructed, whatever share of them the loss decodes.
+        """
         pixels = self.backbone.normalise(augment(images, self.policy, draws))
-        masking = random_masking(draws.uniform(grid[0] * grid[1]), self.len_keep)
-        predicted = self.decoder(self.encode(pixels, masking), masking.ids_restore).float()
-        target = patchify(pixels, patch)
+        patches = patchify(pixels, self.vit.patch_size)
+        masking = self.sampler(draws, self.vit.grid, self.len_keep)
+        predicted = self.decoder(self.encode(patches, masking), *masking).float()
+        visible, target = (take(patches, ids) for ids in masking)
         if self.norm_pix:  # back to pixels with the statistics that the target was standardised by
             var, mean = torch.var_mean(target, dim=2, keepdim=True)
             predicted = predicted * (var + EPSILON).sqrt() + mean
-        removed = masking.mask.unsqueeze(2)
-        views = {"corrupted": target * (1 - removed), "reconstruction": target * (1 - removed) + predicted * removed}
-        pictures = {"input": pixels} | {name: unpatchify(view, patch, grid) for name, view in views.items()}
+        pictures = {"input": pixels}
+        for name, removed in (("corrupted", torch.zeros_like(target)), ("reconstruction", predicted)):
+            restored = take(torch.cat([visible, removed], dim=1), masking.ids_restore)
+            pictures[name] = unpatchify(restored, self.vit.patch_size, self.vit.grid)
         return {name: self.backbone.denormalise(picture).clamp(0, 1) for name, picture in pictures.items()}
 
 
 class Decoder(nn.Module):
-    """From latents of visible patches to the pixels of every patch."""
+    """From latents of visible patches to the pixels of removed ones."""
 
-    def __init__(self, *, inputs: int, width: int, depth: int, heads: int, grid: tuple[int, int], outputs: int) -> None:
+    def __init__(
+        self,
+        *,
+        inputs: int,
+        width: int,
+        depth: int,
+        heads: int,
+        grid: tuple[int, int],
+        outputs: int,
+        prefix: int = 1,
+        mask_token: bool = True,
+    ) -> None:
         super().__init__()
         norm = partial(nn.LayerNorm, eps=1e-6)
+        self.prefix = prefix
         self.embed = nn.Linear(inputs, width)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, width)) if mask_token else None
         self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)))
         self.norm = norm(width)
         self.predict = nn.Linear(width, outputs)
         initialise(self)
         self.register_buffer("positions", sincos_positions(width, grid), persistent=False)
 
-    def forward(self, latents: Tensor, ids_restore: Tensor) -> Tensor:
-        """[N, 1 + len_keep, inputs] and [N, L] -> [N, L, outputs]."""
-        tokens = self.embed(latents)
-        cls, visible = tokens[:, :1], tokens[:, 1:]
-        count, total = ids_restore.shape
-        hidden = self.mask_token.to(visible.dtype).expand(count, total - visible.shape[1], -1)
-        patches = take(torch.cat([visible, hidden], dim=1), ids_restore)
-        tokens = self.blocks(torch.cat([cls, patches], dim=1) + self.positions)
-        return self.predict(self.norm(tokens))[:, 1:]
+    def forward(self, latents: Tensor, ids_keep: Tensor, ids_decoded: Tensor) -> Tensor:
+        """Predictions of the patches `ids_decoded`.
 
+        Attention knows a token's place by its position alone, so the tokens stay in the order they come in.
 
-class Masking(NamedTuple):
-    """Which patches the encoder sees: ids_keep [N, len_keep]; mask float [N, L], 1 = removed; ids_restore [N, L]."""
+        Args:
+            latents: [N, prefix + len_keep, inputs]; where the encoder has seen mask tokens (the decoder then has none
+                of its own) theirs follow, those of `ids_decoded` first.
+            ids_keep: int64 [N, len_keep].
+            ids_decoded: int64 [N, K].
 
-    ids_keep: Tensor
-    mask: Tensor
-    ids_restore: Tensor
-
-
-def random_masking(noise: Tensor, len_keep: int) -> Masking:
-    """Keeps the patches with the len_keep smallest noises of each sample; noise is uniform [N, L]."""
-    ids_shuffle = noise.argsort(dim=1)
-    ids_restore = ids_shuffle.argsort(dim=1)
-    mask = (ids_restore >= len_keep).float()
-    return Masking(ids_shuffle[:, :len_keep], mask, ids_restore)
-
-
-def kept(patches: int, mask_ratio: float) -> int:
-    """int(patches * (1 - mask_ratio)), safe against 10 * (1 - 0.9) = 0.99...
-
-    Raises:
-        UserError: nothing would be visible, or nothing removed.
-    """
-    count = int(patches * (1 - mask_ratio) + 1e-6)
-    if not 0 < count < patches:
-        raise UserError(f"mae.mask_ratio: {mask_ratio} keeps {count} of {patches} patches; take another, or patch_size")
-    return count
-
-
-def take(tokens: Tensor, ids: Tensor) -> Tensor:
-    """Tokens of each sample by number: [N, L, D] and [N, K] -> [N, K, D]."""
-    return tokens.gather(1, ids.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
-
-
-def patchify(images: Tensor, patch: int) -> Tensor:
-    """[N, C, H, W] -> [N, L, patch * patch * C], row by row, channel last inside a patch."""
-    patches = images.unflatten(2, (-1, patch)).unflatten(4, (-1, patch))
-    return torch.einsum("nchpwq->nhwpqc", patches).flatten(3).flatten(1, 2)
-
-
-def unpatchify(patches: Tensor, patch: int, grid: tuple[int, int]) -> Tensor:
-    """The inverse of `patchify` for a grid of (rows, columns) patches."""
-    images = patches.unflatten(1, grid).unflatten(3, (patch, patch, -1))
-    return torch.einsum("nhwpqc->nchpwq", images).flatten(4).flatten(2, 3)
+        Returns:
+            [N, K, outputs].
+        """
+        (count, decoded), length = ids_decoded.shape, self.prefix + ids_keep.shape[1]
+        if self.mask_token is None:
+            tokens = self.embed(latents[:, : length + decoded])
+        else:
+            tokens = torch.cat([self.embed(latents), self.mask_token.expand(count, decoded, -1)], dim=1)
+        places = torch.cat([ids_keep.new_full((count, self.prefix), -1), ids_keep, ids_decoded], dim=1) + 1
+        tokens = self.blocks(tokens + self.positions[0, places])  # place 0 is the class token's, zero
+        return self.predict(self.norm(tokens[:, length:]))
 
 
 def standardise(target: Tensor) -> Tensor:

@@ -9,23 +9,39 @@ import torch
 from bench.data.shape import ImageShape
 from bench.errors import unknown
 from bench.methods.base import Method
+from bench.methods.dino import Dino
+from bench.methods.fusion_partner import Partner
+from bench.methods.hog import Hog
+from bench.methods.kmeans_patches import KmeansPatches
 from bench.methods.mae import Mae
+from bench.methods.pca_pixels import PcaPixels
 from bench.methods.pixels import Pixels
 from bench.methods.published import Published
 from bench.methods.random_init import RandomInit
+from bench.methods.self_masking import SelfMasking
 from bench.methods.simclr import Simclr
+from bench.methods.swav import Swav
 from bench.methods.unet_denoise import UnetDenoise
 from bench.methods.unet_masked import UnetMasked
+from bench.methods.unet_mixed import UnetMixed
 from bench.study.methods import MethodOptions
 
 METHODS: dict[str, type[Method]] = {
     "mae": Mae,
     "unet_masked": UnetMasked,
     "unet_denoise": UnetDenoise,
+    "unet_mixed": UnetMixed,
     "simclr": Simclr,
+    "swav": Swav,
+    "dino": Dino,
+    "self_masking": SelfMasking,
     "random_init": RandomInit,
     "pixels": Pixels,
+    "hog": Hog,
+    "pca_pixels": PcaPixels,
+    "kmeans_patches": KmeansPatches,
     "timm": Published,
+    "partner": Partner,
 }
 
 

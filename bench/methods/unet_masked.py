@@ -9,8 +9,7 @@ from torch import Tensor
 from bench.data.corrupt import mask_patches
 from bench.data.draws import Draws
 from bench.data.shape import ImageShape
-from bench.methods.restore import Restore
-from bench.study.encoders import check_patch, common_divisor_near
+from bench.methods.restore import Restore, patch_side
 from bench.study.methods import UnetMaskedOptions
 
 
@@ -22,13 +21,7 @@ class UnetMasked(Restore):
     ) -> None:
         super().__init__(options, shape, mean, std)
         self.mask_ratio = options.mask_ratio
-        self.patch = options.patch or default_patch(shape)
-        check_patch("unet_masked.patch", self.patch, shape.height, shape.width)
+        self.patch = patch_side(options, shape)
 
     def corrupt(self, images: Tensor, draws: Draws) -> Tensor:
         return mask_patches(images, self.patch, self.mask_ratio, draws)[0]
-
-
-def default_patch(shape: ImageShape) -> int:
-    """About an eighth of the short side, at least 2 pixels: 2 on 8 x 8, 4 on 32 x 32."""
-    return common_divisor_near(shape.height, shape.width, max(2.0, min(shape.height, shape.width) / 8))

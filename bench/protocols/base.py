@@ -50,7 +50,7 @@ class Score:
     Attributes:
         cell: what was asked.
         n_labels: labelled images the budget held.
-        metrics: accuracy, balanced_accuracy, macro_f1, macro_auroc, nll (nats) and ece.
+        metrics: by name, as `bench.protocols.metrics.measure` gives them, or the protocol's own.
         class_counts: int64 [K], test images of each class.
         class_correct: int64 [K], those classified correctly.
         correct: bitmap of correct test items in split order, numpy.packbits.

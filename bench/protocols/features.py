@@ -46,6 +46,10 @@ class Features:
         """
         return _standardised(self, name)
 
+    def standardise(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Other raw features [n, D] of a layer in the units of `standardised`, float32 [n, D]."""
+        return _scaled(np.asarray(values, dtype=np.float32), *_statistics(self, name))
+
     def status(self, name: str) -> tuple[str, str]:
         """("ok", "") or ("collapsed", why), by the effective rank of the layer's train-pool features."""
         rank = effective_rank(np.asarray(self.arrays[name][self.train[:: _stride(len(self.train))]], dtype=np.float64))
@@ -112,15 +116,22 @@ def _write(
 
 @lru_cache(maxsize=2)
 def _standardised(features: Features, name: str) -> np.ndarray:
-    values = np.asarray(features.arrays[name], dtype=np.float32)
-    pool = values[features.train]
-    mean = pool.mean(0, dtype=np.float64)
-    std = pool.std(0, dtype=np.float64)
-    constant = std <= _CONSTANT * np.abs(pool).max(0)
-    scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, std))
-    result = ((values - mean) * scale).astype(np.float32)
+    result = _scaled(np.asarray(features.arrays[name], dtype=np.float32), *_statistics(features, name))
     result.flags.writeable = False
     return result
+
+
+@lru_cache(maxsize=8)
+def _statistics(features: Features, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and inverse standard deviation of a layer on the train pool, float64 [D]; zero where it is constant."""
+    pool = np.asarray(features.arrays[name][features.train], dtype=np.float32)
+    std = pool.std(0, dtype=np.float64)
+    constant = std <= _CONSTANT * np.abs(pool).max(0)
+    return pool.mean(0, dtype=np.float64), np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, std))
+
+
+def _scaled(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return ((values - mean) * scale).astype(np.float32)
 
 
 def effective_rank(features: np.ndarray) -> float:

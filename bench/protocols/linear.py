@@ -1,25 +1,33 @@
-"""Linear probe: logistic regression on each frozen layer."""
+"""Linear probe: a linear classifier on each frozen layer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
-from bench.protocols.base import Evaluation, Score
+from bench.protocols.base import Cell, Evaluation, Score
 from bench.protocols.probe import probe
+from bench.protocols.sgd_probe import probe_by_lars
 from bench.study.protocols import LinearOptions
 
 
 def run(evaluation: Evaluation) -> list[Score]:
     """Scores of every cell, in the order of the cells."""
-    options = cast(LinearOptions, evaluation.options)
     scores: dict[object, Score] = {}
     for layer in dict.fromkeys(cell.layer for cell in evaluation.cells):
         cells = [cell for cell in evaluation.cells if cell.layer == layer]
-        features = evaluation.features.standardised(layer)
-        extra = {"bytes_added": head_bytes(features.shape[1], len(evaluation.dataset.splits.class_names))}
-        for score in probe(features, evaluation.dataset, options, cells, extra, evaluation.device):
-            scores[score.cell] = score
+        scores |= {score.cell: score for score in _layer(evaluation, layer, cells)}
     return [scores[cell] for cell in evaluation.cells]
+
+
+def _layer(evaluation: Evaluation, layer: str, cells: Sequence[Cell]) -> list[Score]:
+    """Scores of the cells of one layer, by the solver the options name."""
+    options, dataset = cast(LinearOptions, evaluation.options), evaluation.dataset
+    features = evaluation.features.layer(layer)
+    extra = {"bytes_added": head_bytes(features.shape[1], len(dataset.splits.class_names))}
+    if options.solver == "lars":
+        return probe_by_lars(features, dataset, options, cells, extra, evaluation.seed, evaluation.device)
+    return probe(evaluation.features.standardised(layer), dataset, options, cells, extra, evaluation.device)
 
 
 def head_bytes(dim: int, n_classes: int) -> int:

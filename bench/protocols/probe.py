@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from bench.data.catalog import Dataset
 from bench.protocols.base import Budget, Cell, Score, budgets
 from bench.protocols.heads import SELECTION_TOLERANCE, TOLERANCE, Heads, fit_heads
+from bench.protocols.imbalance import class_counts, log_prior, sample_weights
 from bench.protocols.metrics import balanced_accuracy, measure
 from bench.protocols.selection import choose, fold_count, resolve, stratified_folds
 from bench.study.protocols import HeadOptions, Selection
@@ -27,8 +29,9 @@ def probe(
 ) -> list[Score]:
     """Scores the cells (of one layer and fusion) with heads on these features.
 
-    Every draw of a budget is fitted in one batch. C is chosen from the draw's own labels, or fixed, or on the
-    validation split; test labels are read after that.
+    Every draw of a budget is fitted in one batch, under the options' remedy of class imbalance, whose weights and
+    priors are those of all the draw's labels, in its folds too. C is chosen from the draw's own labels, or fixed, or
+    on the validation split; test labels are read after that.
 
     Args:
         features: float32 [N, D], standardised, in the order of the image store.
@@ -38,11 +41,50 @@ def probe(
         extra: copied into every score.
         device: where the heads are fitted.
     """
-    return [
-        score
-        for budget in budgets(dataset, options, cells)
-        for score in _Probe(features, dataset, options, budget, device).scores(extra)
-    ]
+    fitted = fit_probes(features, dataset, options, cells, device)
+    return [score for part in fitted for score in part.scores(features[dataset.splits.test], dataset, extra)]
+
+
+def fit_probes(
+    features: np.ndarray, dataset: Dataset, options: HeadOptions, cells: Sequence[Cell], device: str = "cpu"
+) -> list[FittedProbe]:
+    """The heads of `probe`, of one budget each, fitted and selected without a look at the test split."""
+    return [_Probe(features, dataset, options, budget, device).fitted() for budget in budgets(dataset, options, cells)]
+
+
+@dataclass(frozen=True)
+class FittedProbe:
+    """The heads of the draws of one budget, and how they were selected."""
+
+    cells: tuple[Cell, ...]
+    n_labels: int
+    heads: Heads
+    C: np.ndarray
+    selection: Selection
+    n_candidates: int
+    n_selection_labels: int
+
+    def scores(self, test_features: np.ndarray, dataset: Dataset, extra: Mapping[str, Any]) -> list[Score]:
+        """Scores on features of the test images, float32 [test, D], standardised, in the order of the split."""
+        inputs = torch.from_numpy(test_features).to(self.heads.weight.device, torch.float64)
+        probabilities = self.heads.probabilities(inputs)[:, 0].cpu().numpy()
+        measures = measure(probabilities, dataset.splits.labels[dataset.splits.test])
+        return [
+            Score(
+                cell=cell,
+                n_labels=self.n_labels,
+                metrics={name: float(values[row]) for name, values in measures.metrics.items()},
+                class_counts=measures.class_counts,
+                class_correct=measures.class_correct[row],
+                correct=measures.bitmap(row),
+                selected={"C": float(self.C[row])},
+                n_candidates=self.n_candidates,
+                n_selection_labels=self.n_selection_labels,
+                selection=self.selection,
+                extra={**extra, "converged": bool(self.heads.converged[row, 0])},
+            )
+            for row, cell in enumerate(self.cells)
+        ]
 
 
 class _Probe:
@@ -59,29 +101,18 @@ class _Probe:
         self.labels = self.splits.labels[budget.indices]
         self.inputs = self._tensor(budget.indices)
 
-    def scores(self, extra: Mapping[str, Any]) -> list[Score]:
+    def fitted(self) -> FittedProbe:
         selection = self._selection()
         C, n_selection_labels = self._select(selection)
-        heads = self._fit(C[:, None], tolerance=TOLERANCE)
-        test = self.splits.test
-        probabilities = heads.probabilities(self._tensor(test))[:, 0].cpu().numpy()
-        measures = measure(probabilities, self.splits.labels[test])
-        return [
-            Score(
-                cell=cell,
-                n_labels=self.labels.shape[1],
-                metrics={name: float(values[row]) for name, values in measures.metrics.items()},
-                class_counts=measures.class_counts,
-                class_correct=measures.class_correct[row],
-                correct=measures.bitmap(row),
-                selected={"C": float(C[row])},
-                n_candidates=1 if selection == "fixed" else len(self.candidates),
-                n_selection_labels=n_selection_labels,
-                selection=selection,
-                extra={**extra, "converged": bool(heads.converged[row, 0])},
-            )
-            for row, cell in enumerate(self.budget.cells)
-        ]
+        return FittedProbe(
+            cells=self.budget.cells,
+            n_labels=self.labels.shape[1],
+            heads=self._fit(C[:, None], tolerance=TOLERANCE),
+            C=C,
+            selection=selection,
+            n_candidates=1 if selection == "fixed" else len(self.candidates),
+            n_selection_labels=n_selection_labels,
+        )
 
     def _selection(self) -> Selection:
         return resolve(self.options.selection, self.per_class, len(self.candidates))
@@ -123,11 +154,20 @@ class _Probe:
 
     def _fit(self, C: np.ndarray, weights: Tensor | None = None, tolerance: float = SELECTION_TOLERANCE) -> Heads:
         labels = torch.from_numpy(self.labels).to(self.device)
+        if self.options.imbalance == "class_weights":
+            shares = torch.from_numpy(sample_weights(self.labels, self.n_classes, "class_weights"))[:, :, None]
+            weights = shares.expand(-1, -1, C.shape[1]) if weights is None else weights * shares
         # apart where a draw has several heads: what a draw selects must not depend on which other draws were asked for
         apart = C.shape[1] > 1
-        return fit_heads(
+        heads = fit_heads(
             self.inputs, labels, self.n_classes, torch.from_numpy(C), weights, tolerance=tolerance, apart=apart
         )
+        return self._adjusted(heads) if self.options.imbalance == "logit_adjustment" else heads
+
+    def _adjusted(self, heads: Heads) -> Heads:
+        """The heads less the log prior of their draw's labels (arXiv 2007.07314, section 4.1, tau = 1)."""
+        prior = torch.from_numpy(log_prior(class_counts(self.labels, self.n_classes)))
+        return replace(heads, bias=heads.bias - prior[:, None].to(heads.bias))
 
     def _tensor(self, indices: np.ndarray) -> Tensor:
         return torch.from_numpy(self.features[indices]).to(self.device, torch.float64)

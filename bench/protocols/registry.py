@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.protocols import finetune, fusion, knn, linear
+from bench.protocols import (
+    finetune,
+    finetune_mask,
+    fusion,
+    knn,
+    label_propagation,
+    linear,
+    nearest_centroid,
+    robustness,
+)
 from bench.protocols.base import Evaluation, Score
 
 PROTOCOLS: dict[str, Callable[[Evaluation], list[Score]]] = {
@@ -12,4 +21,8 @@ PROTOCOLS: dict[str, Callable[[Evaluation], list[Score]]] = {
     "knn": knn.run,
     "fusion": fusion.run,
     "finetune": finetune.run,
+    "finetune_mask": finetune_mask.run,
+    "nearest_centroid": nearest_centroid.run,
+    "label_propagation": label_propagation.run,
+    "robustness": robustness.run,
 }

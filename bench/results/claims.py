@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from bench.errors import UserError
-from bench.results.entrants import axes_text
+from bench.results.claim_words import setting_text, statement
 from bench.results.opening import Opened
-from bench.results.text import budget_text, list_text, metric_text
+from bench.results.text import list_text, metric_text
 from bench.stats.claims import NOT_TESTABLE, VERDICTS, Claim, Part, verdicts
+from bench.study.claims import ROW_FIELDS, comparisons, parse_metric
+from bench.study.methods import METHODS
+from bench.study.protocols import PROTOCOLS
 
 STATED = VERDICTS | {"statement": pl.String()}
-_METRIC = re.compile(r"(\w+)\.(\w+?)(?:@(\d+|all))?")
-_ROW_FIELDS = ("protocol", "layer", "fuse", "partner", "encoder")
-_FORM = "PROTOCOL.METRIC@LABELS, e.g. linear.balanced_accuracy@10"
 
 
 def claims_table(opened: Opened, *, level: float = 0.95) -> pl.DataFrame:
@@ -26,7 +25,8 @@ def claims_table(opened: Opened, *, level: float = 0.95) -> pl.DataFrame:
 
     Returns:
         The columns of `bench.stats.claims.verdicts` and `statement`, what is claimed in words; empty where the study
-        states none. A claim whose entrants are not there, or not unique, is `not testable here`, with the reason.
+        states none. A claim whose entrants are not there, or not unique, or of which the study says that nothing here
+        can test it, is `not testable here`, with the reason.
     """
     stated = (opened.study.spec.get("claims") or ()) if opened.study else ()
     rows = opened.rows.filter(pl.col("status") == "ok")
@@ -36,93 +36,106 @@ def claims_table(opened: Opened, *, level: float = 0.95) -> pl.DataFrame:
         name = str(item.get("name") or f"claim {place + 1}")
         if name in {other for other, _, _ in found}:
             name = f"{name} ({place + 1})"
-        found.append((name, _statement(item), _claim(name, item, opened, rows)))
+        found.append((name, statement(item), _claim(name, item, opened, rows)))
     known = [claim for _, _, claim in found if isinstance(claim, Claim)]
     tested = verdicts(rows, opened.test_items, known, level=level).to_dicts() if known else []
     records = []
-    for name, statement, claim in found:
+    for name, words, claim in found:
         missing = {"claim": name, "verdict": NOT_TESTABLE, "part": 0, "part_verdict": NOT_TESTABLE, "reason": claim}
         lines = [missing] if isinstance(claim, str) else [line for line in tested if line["claim"] == name]
-        records += [line | {"statement": statement} for line in lines]
+        records += [line | {"statement": words} for line in lines]
     return pl.DataFrame(records, schema=STATED)
 
 
 def _claim(name: str, item: Mapping[str, Any], opened: Opened, rows: pl.DataFrame) -> Claim | str:
     """The claim as the statistics read it, or why it cannot be tested."""
-    match = _METRIC.fullmatch(str(item.get("metric", "")))
-    if match is None:
-        return f"metric {item.get('metric')!r} is not understood; valid: {_FORM}"
-    protocol, metric, budget = match.groups()
+    if item.get("not_testable"):
+        return str(item["not_testable"]).rstrip(".")
+    parts: list[Part] = []
+    reasons: list[str] = []
+    for stated in comparisons(item):
+        try:
+            parts.append(_part(stated, opened, rows))
+        except UserError as error:
+            reasons.append(str(error))
+    return "; ".join(dict.fromkeys(reasons)) or Claim(name, tuple(parts))
+
+
+def _part(stated: Mapping[str, Any], opened: Opened, rows: pl.DataFrame) -> Part:
+    """One comparison between two entrants.
+
+    Raises:
+        UserError: why it cannot be tested.
+    """
+    protocol, metric, budget, quantity = parse_metric(stated)
     if metric not in rows.columns or not rows[metric].dtype.is_numeric() or rows[metric].null_count() == rows.height:
-        return f"no row was measured in {metric_text(metric)}"
-    sides = [_entrant(side, item.get(side), protocol, opened, rows) for side in ("better", "worse")]
-    missing = [side.args[0] for side in sides if isinstance(side, UserError)]
+        raise UserError(f"no row was measured in {metric_text(metric)}")
+    measured = rows.filter(pl.col(metric).is_not_null())
+    sides: list[str] = []
+    missing: list[str] = []
+    for side in ("better", "worse"):
+        try:
+            sides.append(_entrant(side, stated.get(side), protocol, opened, measured))
+        except UserError as error:
+            missing.append(str(error))
     if missing:
-        return "; ".join(missing)
-    better, worse = (str(side) for side in sides)
-    margin = item.get("margin")
-    try:
-        quantity = "score" if budget else "area"
-        part = Part(better, worse, quantity, budget, metric, float(margin) if margin else None)  # type: ignore[arg-type]
-    except UserError as error:
-        return str(error)
-    return Claim(name, (part,))
+        raise UserError("; ".join(missing))
+    margin = float(stated.get("margin") or 0) or None
+    two_sided = bool(stated.get("two_sided"))
+    return Part(sides[0], sides[1], quantity, budget, metric, margin, two_sided)  # type: ignore[arg-type]
 
 
-def _entrant(side: str, wanted: object, protocol: str, opened: Opened, rows: pl.DataFrame) -> str | UserError:
-    """The one entrant that a side of a claim means; the error, returned, says why there is none."""
+def _entrant(side: str, wanted: object, protocol: str, opened: Opened, rows: pl.DataFrame) -> str:
+    """The one entrant that a side of a claim means.
+
+    Raises:
+        UserError: why there is none.
+    """
     if not isinstance(wanted, Mapping) or not wanted:
-        return UserError(f"{side}: names no setting")
-    part = rows.filter(pl.col("protocol") == wanted.get("protocol", protocol))
-    lines = part.select("entrant", "method", "axes", *_ROW_FIELDS).unique(maintain_order=True)
+        raise UserError(f"{side}: names no setting")
+    judge = wanted.get("protocol", protocol)
+    part = rows.filter(pl.col("protocol") == judge)
+    lines = part.select("entrant", "method", "axes", "protocol_options", *ROW_FIELDS).unique(maintain_order=True)
     options = (opened.study.spec.get("methods") or {}) if opened.study else {}
     names: set[str] = {line["entrant"] for line in lines.iter_rows(named=True) if _means(line, wanted, options)}
     if len(names) == 1:
         return names.pop()
     if not names:
-        return UserError(f"{side}: no rows of {_setting(wanted)} under {wanted.get('protocol', protocol)}")
-    return UserError(f"{side}: {_setting(wanted)} means {len(names)} entrants: {list_text(sorted(names))}")
+        raise UserError(f"{side}: no rows of {setting_text(wanted)} under {judge}")
+    raise UserError(f"{side}: {setting_text(wanted)} means {len(names)} entrants: {list_text(sorted(names))}")
 
 
 def _means(line: Mapping[str, Any], wanted: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
-    """Whether an entrant has every value that a side of a claim names: `method.axis`, `method`, `layer` and so on."""
-    axes = {**(options.get(line["method"]) or {}), **json.loads(line["axes"] or "{}")}
-    for key, value in wanted.items():
-        method, dot, axis = str(key).partition(".")
-        if key in _ROW_FIELDS:
-            same = line[key] == value
-        elif key == "method":
-            same = line["method"] == value
-        else:
-            same = line["method"] == method and (not dot or (axis in axes and bool(axes[axis] == value)))
-        if not same:
-            return False
-    return True
+    """Whether an entrant has every value that a side of a claim names."""
+    return all(_has(line, str(key), value, options) for key, value in wanted.items())
 
 
-def _statement(item: Mapping[str, Any]) -> str:
-    match = _METRIC.fullmatch(str(item.get("metric", "")))
-    measured = str(item.get("metric", ""))
-    if match:
-        where = f"at {budget_text(match[3])}" if match[3] else "over all budgets"
-        measured = f"{match[1]} {metric_text(match[2])} {where}"
-    margin = (
-        f" by more than {item['margin']:g}" if isinstance(item.get("margin"), float | int) and item["margin"] else ""
-    )
-    return f"{_setting(item.get('better'))} beats {_setting(item.get('worse'))}{margin} in {measured}"
+def _has(line: Mapping[str, Any], key: str, value: object, options: Mapping[str, Any]) -> bool:
+    """Whether an entrant has one value: of a row field, of `METHOD.OPTION`, or of `PROTOCOL.OPTION`.
+
+    An option of a method is that of its axis, else what the study sets, else the default.
+    """
+    if key in (*ROW_FIELDS, "method"):
+        return bool(line[key] == value)
+    name, dot, option = key.partition(".")
+    if name in PROTOCOLS:
+        settings = json.loads(line["protocol_options"] or "{}")
+        return bool(line["protocol"] == name) and option in settings and bool(settings[option] == _plain(value))
+    if line["method"] != name or not dot:
+        return bool(line["method"] == name)
+    settings = {**_defaults(name), **(options.get(name) or {}), **json.loads(line["axes"] or "{}")}
+    return option in settings and bool(settings[option] == _plain(value))
 
 
-def _setting(side: object) -> str:
-    """`mae[mask_ratio=0.75]` from `{"mae.mask_ratio": 0.75}`."""
-    if not isinstance(side, Mapping) or not side:
-        return "nothing"
-    methods: dict[str, dict[str, Any]] = {}
-    for key, value in side.items():
-        method, dot, axis = str(key).partition(".")
-        if key == "method":
-            methods.setdefault(str(value), {})
-        elif dot or key not in _ROW_FIELDS:
-            methods.setdefault(method, {}).update({axis: value} if dot else {})
-    rest = axes_text(json.dumps({key: side[key] for key in _ROW_FIELDS if key in side}))
-    texts = [f"{method}[{axes_text(json.dumps(axes))}]" if axes else method for method, axes in methods.items()]
-    return " ".join([*texts, *([rest] if rest else [])])
+def _defaults(method: str) -> dict[str, Any]:
+    """The options of a method that have a default, as JSON data."""
+    fields = METHODS[method].model_fields if method in METHODS else {}
+    known = {
+        name: info.get_default(call_default_factory=True) for name, info in fields.items() if not info.is_required()
+    }
+    return {name: _plain(value) for name, value in known.items()}
+
+
+def _plain(value: object) -> Any:
+    """A value as JSON has it: tuples as lists."""
+    return json.loads(json.dumps(value, default=str))

@@ -14,8 +14,8 @@ from bench.errors import unknown
 IDENTITY = ("method", "axes", "encoder", "protocol", "protocol_options", "layer", "fuse", "partner")
 # Used where a study names no reference: the entrants that use no pretraining.
 DEFAULT_REFERENCE = ("random_init+finetune", "random_init+linear", "pixels+linear")
-# What learns nothing before labels: no finding is told about these.
-LABEL_ONLY = ("pixels", "random_init")
+# What learns nothing here before labels, the controls of a fusion among them: no finding is told about these.
+LABEL_ONLY = ("pixels", "hog", "random_init", "partner")
 # Settings of a protocol that other columns tell already, or that never tell two entrants apart.
 _TOLD_ELSEWHERE = frozenset({"protocol", "label_budgets", "draws", "layers", "layer", "fuse", "partner"})
 

@@ -95,7 +95,7 @@ def _latex(source: Source, to: Path) -> list[Path]:
 
 
 def _figures(source: Source, to: Path) -> list[Path]:
-    from bench.results.figure_files import write_figures  # Plotly: only where figures are wanted
+    from bench.results.figure_files import write_figures  # Plotly and matplotlib: only where figures are wanted
 
     return write_figures(source.opened, source.board, to)
 

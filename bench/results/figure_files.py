@@ -1,7 +1,4 @@
-"""Figures as files: HTML pages that share one copy of Plotly and open without a network.
-
-SVG and PDF would need a browser or another package; the camera button of each page saves it as SVG instead.
-"""
+"""Figures as files: SVG, PDF and PNG for print, and HTML pages that share one copy of Plotly and need no network."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from bench.results.forest import forest_figure
 from bench.results.leaderboard import Board, saved_table
 from bench.results.opening import Opened
 from bench.results.palette import styles
+from bench.results.print_files import write_print_figures
 from bench.results.text import metric_text
 from bench.store.files import replacing
 
@@ -23,10 +21,10 @@ _SCRIPT = "plotly.min.js"
 
 
 def write_figures(opened: Opened, board: Board, to: Path) -> list[Path]:
-    """Writes curves, labels saved and leaderboard of the best entrants and the references as HTML pages.
+    """Writes curves, labels saved, responses and leaderboard of the best entrants and the references.
 
     Returns:
-        The files written; the last is the copy of Plotly that the pages read from beside them.
+        The files written: those for print, then HTML pages; the last is the copy of Plotly that the pages read.
     """
     ranked = board.ranked.with_row_index("line")
     shown = ranked.filter((ranked["line"] < MOST) | ranked["is_reference"]).drop("line")
@@ -40,7 +38,7 @@ def write_figures(opened: Opened, board: Board, to: Path) -> list[Path]:
     written = [_page(to / f"{name}.html", figure, name) for name, figure in pages.items()]
     with replacing(to / _SCRIPT) as temporary:
         temporary.write_text(get_plotlyjs(), encoding="utf-8")
-    return [*written, to / _SCRIPT]
+    return [*write_print_figures(opened, board, looks, to), *written, to / _SCRIPT]
 
 
 def _page(path: Path, figure: go.Figure, name: str) -> Path:

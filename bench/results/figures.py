@@ -45,7 +45,7 @@ def curve_figure(
     if target is not None:
         note = {"text": f"target {target:.2f}", "font": {"size": 12}}
         line = {"color": GREY, "width": 1.5, "dash": "dash"}
-        figure.add_hline(y=target, line=line, annotation=note, annotation_position="bottom right")
+        figure.add_hline(y=target, line=line, annotation=note, annotation_position="top left")
     figure.update_xaxes(**labels_axis(curves))
     figure.update_yaxes(gridcolor=GRID, zeroline=False, tickformat=".2f")
     figure.add_annotation(axis_title(metric_text(metric)))

@@ -91,8 +91,8 @@ def _inside(value: float, column: int) -> float:
 
 
 def _reference_ticks(rows: int) -> go.Scatter:
-    """A short upright line at 1x in every row: a full one would cross the numbers on a narrow page."""
-    heights = [height for place in range(rows) for height in (-place - 0.2, -place + 0.2, math.nan)]
+    """A short upright line at 1x in every row, which ends above the numbers of a narrow page."""
+    heights = [height for place in range(rows) for height in (-place - 0.11, -place + 0.2, math.nan)]
     line = {"color": GREY, "width": 1.5}
     return go.Scatter(x=[1.0] * len(heights), y=heights, mode="lines", line=line, hoverinfo="skip")
 

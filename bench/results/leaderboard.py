@@ -10,10 +10,12 @@ import polars as pl
 
 from bench.errors import UserError, unknown
 from bench.results.entrants import IDENTITY, axes_text
+from bench.results.majority import majority, majority_text
 from bench.results.opening import METRICS, Opened, Study, open_results
 from bench.results.provenance import Code, tags
 from bench.results.scoring import UNSCORED, budgets_within, common_span, points, saved, scores
 from bench.results.spending import spending
+from bench.results.text import count_text, list_text, metric_text
 from bench.stats.curves import curves
 from bench.stats.label_efficiency import AT_BUDGET, labels_saved
 from bench.stats.layout import layout
@@ -37,6 +39,8 @@ class Board:
         reference_names: what the study called them.
         budget: the label budget of scores and labels saved; None means over all budgets.
         target: the score at which labels saved is taken; None means overall, or at `budget`.
+        baseline: what always answering the most frequent class would score, in words; empty where that has no meaning.
+        elsewhere: which entrants are measured in other metrics alone, in words; empty where none is.
         span: fewest and most labels of the score's range; None where entrants share no two budgets.
         present, promised: rows that are there, and that the study names.
     """
@@ -53,6 +57,8 @@ class Board:
     present: int
     promised: int
     target: float | None = None
+    baseline: str = ""
+    elsewhere: str = ""
 
     @property
     def ranked(self) -> pl.DataFrame:
@@ -146,6 +152,8 @@ def make_board(
         present=opened.rows.height,
         promised=opened.promised,
         target=target,
+        baseline=_baseline(opened, metric),
+        elsewhere=_elsewhere(opened, scored),
     )
 
 
@@ -199,6 +207,23 @@ def budgets_of(rows: pl.DataFrame) -> list[str]:
     """The label budgets of these rows, fewest labels first."""
     sizes = rows.group_by("label_budget").agg(pl.col("n_labels").mean()).sort("n_labels", "label_budget")
     return sizes["label_budget"].to_list()
+
+
+def _baseline(opened: Opened, metric: str) -> str:
+    found = majority(opened, metric)
+    return majority_text(found, metric, measured_metrics(opened)) if found else ""
+
+
+def _elsewhere(opened: Opened, scored: pl.DataFrame) -> str:
+    """`3 entrants are measured in mean IoU alone, and not shown`."""
+    rows = opened.rows.filter(pl.col("status") == "ok").join(scored, on="entrant", how="anti")
+    found = [part for _, part in rows.group_by("entrant", maintain_order=True)]
+    firsts = [next((name for name in METRICS if part[name].null_count() < part.height), None) for part in found]
+    names = list(dict.fromkeys(metric_text(name) for name in firsts if name))
+    if not names:
+        return ""
+    verb = "is" if len(found) == 1 else "are"
+    return f"{count_text(len(found), 'entrant')} {verb} measured in {list_text(names)} alone, and not shown"
 
 
 def _check_budget(scored: pl.DataFrame, budget: str | None) -> None:

@@ -16,8 +16,8 @@ from bench.store.fragments import Fragments
 
 # What a leaderboard may be ranked by: of all of them, more is better. The first that a study has is its default.
 METRICS = (
-    *("balanced_accuracy", "accuracy", "macro_f1", "macro_auroc", "mean_specificity", "combined"),
-    *("miou", "pixel_accuracy", "boundary_f1", "exact_ratio"),
+    *("balanced_accuracy", "miou", "exact_ratio"),  # of classification, segmentation, episodes
+    *("accuracy", "macro_f1", "macro_auroc", "mean_specificity", "combined", "pixel_accuracy", "boundary_f1"),
 )
 _COST = ("pretrain_seconds", "gpu_seconds", "search_seconds", "parameters", "bytes_added")
 _PROVENANCE = ("numerical_versions", "source_hash", "status", "reason", "finished")

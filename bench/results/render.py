@@ -63,8 +63,9 @@ def _where(board: Board) -> str:
 
 
 def board_notes(board: Board) -> list[str]:
-    """What the signs mean, whom labels saved are measured against, why entrants failed."""
+    """What the score and the signs mean, whom labels saved are measured against, why entrants failed."""
     notes = [f"score: {metric_text(board.metric)}, {_where(board)}"]
+    notes += [note for note in (board.baseline, board.elsewhere) if note]
     marks = [*board.frame["score_mark"], *board.frame["saved_mark"]]
     notes += footnotes(marks)
     if board.reference:

@@ -55,7 +55,7 @@ import pandas as pd
 rows = pd.read_parquet("export/rows.parquet")
 
 import duckdb
-rows = duckdb.sql("SELECT * FROM 'export/rows.parquet'")
+rows = duckdb.sql("SELECT * FROM 'export/rows.parquet'").pl()
 
 import numpy as np  # which test items the first row has right
 right = np.unpackbits(np.frombuffer(rows["correct"][0], dtype=np.uint8), count=rows["n_test"][0])

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 import polars as pl
@@ -23,6 +24,9 @@ from bench.results.palette import Style
 from bench.results.tables import flat, neutral
 from bench.results.text import metric_text
 from bench.store.schema import ROWS
+
+if TYPE_CHECKING:
+    from bench.results.print_files import Draw
 
 MOST = 12  # entrants of a figure, the reference entrants not counted: more cannot be told apart
 _CITATION = re.compile(r"```bibtex\n(.*?)```", re.DOTALL)
@@ -86,6 +90,13 @@ def figure_file(board: Board, saved: pl.DataFrame, looks: Mapping[str, Style], w
     figure.update_layout(template="plotly_white")
     config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg", "filename": which}}
     return str(figure.to_html(include_plotlyjs=True, config=config, full_html=True)).encode()
+
+
+def print_file(draw: Draw, ending: str) -> bytes:
+    """A figure for print of `bench.results.print_files.drawings` as "svg", "pdf" or "png"."""
+    from bench.results.print_files import figure_bytes  # matplotlib: only where figures for print are wanted
+
+    return figure_bytes(draw, ending)
 
 
 def bundle_file(root: Path, study: str | None) -> Bundle:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
+from bench.results.claims import claims_table
 from bench.results.grouping import DATASET, Lines, check_grouping, grouped, newest_of_each_dataset
 from bench.results.latex import latex_table
 from bench.results.leaderboard import Board, make_board
@@ -37,10 +38,11 @@ class View:
 
 @dataclass(frozen=True)
 class Shown:
-    """A board, and its lines in groups; no groups where it is shown in one piece."""
+    """A board, its lines in groups (none where it is shown in one piece), and the verdicts on the study's claims."""
 
     board: Board
     groups: tuple[Lines, ...] = ()
+    claims: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @property
     def lines(self) -> pl.DataFrame:
@@ -74,12 +76,13 @@ def show(root: Path, view: View, code: Code | None = None) -> list[Shown]:
 def _one(root: Path, study: str | None, view: View, code: Code | None) -> Shown:
     opened = open_results(root, study)
     board = make_board(opened, metric=view.metric, budget=view.budget, target=view.target, code=code)
+    claims = claims_table(opened)
     if view.by is None:
-        return Shown(board)
+        return Shown(board, claims=claims)
     if view.by == DATASET:
         name = board.study.data.get("name", "?") if board.study else "?"
-        return Shown(board, (Lines(str(name), board.frame),))
-    return Shown(board, tuple(grouped(opened, board, view.by)))
+        return Shown(board, (Lines(str(name), board.frame),), claims)
+    return Shown(board, tuple(grouped(opened, board, view.by)), claims)
 
 
 def _csv(found: Sequence[Shown]) -> str:

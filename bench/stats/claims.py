@@ -48,6 +48,9 @@ VERDICTS = {
 class Part:
     """One comparison that a claim makes: `better` beats `worse` by more than the margin.
 
+    two_sided: the two differ by more than the margin, whichever is better; the other side of that is a difference
+    smaller than the margin.
+
     quantity: "score" (mean score at `label_budget`), "area" (under the curve over log labels), "labels_saved" (overall
     factor). margin: a score difference, at least 0; for "labels_saved" a factor, at least 1. None is no margin: 0, or
     a factor of 1.
@@ -59,6 +62,7 @@ class Part:
     label_budget: str | None = None
     metric: str = "balanced_accuracy"
     margin: float | None = None
+    two_sided: bool = False
 
     def __post_init__(self) -> None:
         if self.quantity not in ("score", "area", "labels_saved"):
@@ -102,12 +106,16 @@ class _Tested:
 
     @property
     def p(self) -> tuple[float, float]:
-        """Two-sided p-values beyond the margin on the claimed side and on the other; 1 where the estimate is not."""
+        """Two-sided p-values of the claimed side of the margin and of the other; 1 where the estimate is not there."""
         if self.estimate is None:
             return 1.0, 1.0
         value, null = float(self.estimate.value), self.part.null
-        support = float(self.estimate.p_value(null)) if value > null else 1.0
-        return support, float(self.estimate.p_value(-null)) if value < -null else 1.0
+        above = float(self.estimate.p_value(null)) if value > null else 1.0
+        below = float(self.estimate.p_value(-null)) if value < -null else 1.0
+        if not self.part.two_sided:
+            return above, below
+        inside = max(float(self.estimate.p_value(null)), float(self.estimate.p_value(-null)))
+        return min(above, below), inside if abs(value) < null else 1.0
 
 
 def verdicts(
@@ -116,7 +124,8 @@ def verdicts(
     """Verdict on each claim, Holm over the claims that can be tested.
 
     A part is supported when its interval lies above the margin, refuted when it lies below minus the margin, undecided
-    otherwise. A claim is supported when all parts are, refuted when one part is (Bonferroni over its parts), not
+    otherwise; a two-sided part is supported when its interval lies beyond the margin on either side, refuted when it
+    lies within. A claim is supported when all parts are, refuted when one part is (Bonferroni over its parts), not
     testable where a part is not.
 
     Args:

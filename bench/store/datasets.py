@@ -25,6 +25,7 @@ class DataRecord:
     n_validation: int
     n_test: int
     skipped: tuple[tuple[str, str], ...] = ()  # path, reason
+    masked: bool = False  # whether every pixel has a class
 
     @staticmethod
     def path(root: Path, data_key: str) -> Path:

@@ -10,7 +10,10 @@ from bench.errors import UserError, unknown
 
 Family = Literal["vit", "conv", "unet", "timm"]
 
+ONE_LAYER = frozenset({"pixels", "hog", "pca_pixels", "kmeans_patches"})  # features of methods without a network
 TIMM_PREFIX = "timm/"  # timm/resnet18: any network of timm, by timm's name
+SMP_PREFIX = "unet/"  # unet/resnet18: a U-Net around an encoder of segmentation-models-pytorch, by that library's name
+SMP_LEVELS = 5  # how often such a U-Net halves the image
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ ENCODERS: dict[str, EncoderPreset] = {
 
 
 def family(encoder: str, key: str = "encoder") -> Family:
-    """The family of an encoder name. Raises UserError for a name that is neither a preset nor `timm/NAME`."""
+    """The family of an encoder name. Raises UserError for one that is no preset, `timm/NAME` or `unet/NAME`."""
+    if is_smp(encoder):
+        return "unet"
     return "timm" if is_timm(encoder) else preset(encoder, key).family
 
 
@@ -71,10 +76,16 @@ def is_timm(encoder: str) -> bool:
     return encoder.startswith(TIMM_PREFIX) and len(encoder) > len(TIMM_PREFIX)
 
 
+def is_smp(encoder: str) -> bool:
+    """Whether the name is `unet/NAME`. Which names the library knows is checked when the network is built."""
+    return encoder.startswith(SMP_PREFIX) and len(encoder) > len(SMP_PREFIX)
+
+
 def preset(encoder: str, key: str = "encoder") -> EncoderPreset:
     """The preset of that name. Raises UserError for any other name."""
     if encoder not in ENCODERS:
-        raise unknown("encoder", encoder, [*ENCODERS, f"{TIMM_PREFIX}NAME for any network of timm"], key)
+        others = [f"{TIMM_PREFIX}NAME for any network of timm", f"{SMP_PREFIX}NAME for a U-Net around any"]
+        raise unknown("encoder", encoder, [*ENCODERS, *others], key)
     return ENCODERS[encoder]
 
 
@@ -86,13 +97,13 @@ class NamesEncoder(Protocol):
 
 
 def layer_names(options: NamesEncoder) -> tuple[str, ...] | None:
-    """The names of the encoder's layers in order of depth; None for timm networks, which only torch can ask.
+    """The names of the encoder's layers in order of depth; None for `timm/` and `unet/`, which only torch can ask.
 
-    The encoder `pixels` is understood too: the raw image has the one layer "pixels".
+    Features that are no network (`pixels`, `hog`, ...) are understood too: they have one layer, of their own name.
     """
-    if options.encoder_name == "pixels":
-        return ("pixels",)
-    if is_timm(options.encoder_name):
+    if options.encoder_name in ONE_LAYER:
+        return (options.encoder_name,)
+    if is_timm(options.encoder_name) or is_smp(options.encoder_name):
         return None
     size = preset(options.encoder_name)
     levels = range(1, size.depth + 1)
@@ -100,6 +111,11 @@ def layer_names(options: NamesEncoder) -> tuple[str, ...] | None:
         return tuple(f"block{level}" for level in levels)
     if size.family == "conv":
         return tuple(f"stage{level}" for level in levels)
+    return _unet_layers(size.depth)
+
+
+def _unet_layers(depth: int) -> tuple[str, ...]:
+    levels = range(1, depth + 1)
     return (*(f"enc{level}" for level in levels), "bottleneck", *(f"dec{level}" for level in reversed(levels)))
 
 
@@ -108,11 +124,17 @@ def resolve_layer(options: NamesEncoder, layer: str) -> str:
 
     "last" is the layer a pretraining is usually read at: the last block or stage, the bottleneck of a U-Net. The layers
     of a timm network are not known here: its "last" stays "last", which the encoder understands, and "2" is "stage2".
+    Which of a U-Net's layers a `unet/` network has is not known either; they go by name.
 
     Raises:
         UserError: the encoder has no such layer.
     """
     names = layer_names(options)
+    if is_smp(options.encoder_name):
+        valid = [*_unet_layers(SMP_LEVELS), "last"]
+        if layer not in valid:
+            raise unknown(f"layer of {options.encoder_name}", layer, valid)
+        return layer
     if names is None:
         return f"stage{layer}" if layer.isdecimal() else layer
     if layer == "last":
@@ -155,10 +177,16 @@ def check_patch(key: str, patch: int, height: int, width: int) -> None:
 
 
 def check_levels(encoder: str, height: int, width: int) -> None:
-    """Raises UserError unless every pooling step of a U-Net preset halves the image without a rest."""
-    step = 2 ** preset(encoder).depth
+    """Raises UserError unless every step of a U-Net halves the image without a rest."""
+    step = 2 ** (SMP_LEVELS if is_smp(encoder) else preset(encoder).depth)
     if height % step or width % step:
         raise UserError(
             f"encoder: {encoder} needs sides divisible by {step}, the image is {height} x {width} pixels; "
             f"set data.image_size to {max(step, round(min(height, width) / step) * step)} or take a shallower U-Net"
         )
+
+
+def check_skip(key: str, encoder: str, skip: bool) -> None:
+    """Raises UserError where the U-Net of this name cannot do without its encoder's maps."""
+    if not skip and is_smp(encoder):
+        raise UserError(f"{key}: false, but the decoder of {encoder!r} always reads its encoder's maps; valid: true")

@@ -12,10 +12,12 @@ from pydantic import ValidationError
 
 from bench.errors import UserError, unknown
 from bench.study.axes import Distribution
-from bench.study.encoders import layer_names, resolve_layer
-from bench.study.methods import METHODS, MethodOptions, resolve_precision
+from bench.study.claims import check_claims
+from bench.study.encoders import family, layer_names, resolve_layer
+from bench.study.methods import METHODS, MethodOptions, PartnerOptions, resolve_precision
+from bench.study.methods.partner import PIXELS
 from bench.study.mistakes import describe
-from bench.study.protocols import ProtocolOptions
+from bench.study.protocols import FusionOptions, ProtocolOptions
 from bench.study.spec import Study
 
 
@@ -88,6 +90,10 @@ def check_study(study: Study) -> None:
     for method in study.methods:
         if method not in METHODS:
             raise unknown("method", method, METHODS, "methods")
+        if method == PartnerOptions.name:
+            raise UserError(
+                "methods.partner: it is added for every fusion entry, which names the network: evaluate.N.partner"
+            )
     for role, axes in (("scientific", study.scientific), ("nuisance", study.nuisance)):
         for axis in axes:
             _check_axis(study, role, axis)
@@ -100,6 +106,7 @@ def check_study(study: Study) -> None:
         _check_entry(study, settings, index, entry)
     for name in study.reference:
         _check_reference(name)
+    check_claims(study.claims)
 
 
 def _check_grid(study: Study) -> None:
@@ -129,6 +136,8 @@ def _check_entry(study: Study, settings: list[Setting], index: int, entry: Proto
     for method in entry.methods or ():
         if method not in study.methods:
             raise unknown("method", method, study.methods, f"{key}.methods")
+    if isinstance(entry, FusionOptions) and entry.partner != PIXELS:
+        family(entry.partner, f"{key}.partner")
     judged = [setting for setting in settings if judges(entry, setting)]
     if not judged:
         labels = ", ".join(setting.label for setting in settings)
@@ -140,7 +149,9 @@ def _check_entry(study: Study, settings: list[Setting], index: int, entry: Proto
 
 
 def judges(entry: ProtocolOptions, setting: Setting) -> bool:
-    """Whether this entry of the study evaluates this setting."""
+    """Whether this entry of the study evaluates this setting; a partner is judged by the fusion entries it serves."""
+    if isinstance(setting.options, PartnerOptions):
+        return isinstance(entry, FusionOptions) and entry.partner_options() == setting.options
     if entry.methods is not None and setting.method not in entry.methods:
         return False
     return all(getattr(setting.options, name, None) == value for name, value in entry.where.items())

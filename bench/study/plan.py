@@ -10,10 +10,15 @@ from bench.errors import UserError
 from bench.store.datasets import DataRecord
 from bench.store.keys import content_key
 from bench.study import versions
-from bench.study.encoders import ENCODERS, check_levels, resolve_patch
+from bench.study.encoders import ENCODERS, check_levels, check_patch, family, is_smp, resolve_patch
 from bench.study.expand import Setting, expand, judges, layers_of
-from bench.study.methods import MethodOptions, weights_digest
-from bench.study.protocols import PROTOCOLS, Cell, ProtocolOptions, cells
+from bench.study.fits import check_finetuning
+from bench.study.methods import MaskOptions, MethodOptions, weights_digest
+from bench.study.methods.classic import ClassicOptions
+from bench.study.methods.crops import MultiCropOptions
+from bench.study.methods.partner import PartnerOptions
+from bench.study.partners import cells_of_partner, check_partner_files, partner_settings
+from bench.study.protocols import PROTOCOLS, Cell, FusionOptions, ProtocolOptions, cells
 from bench.study.spec import Study, largest_budget
 
 
@@ -142,8 +147,10 @@ def build_plan(study: Study, record: DataRecord, trials: Mapping[str, tuple[Tria
     Raises:
         UserError: a label budget is larger than the smallest class of the train pool.
     """
-    settings = expand(study)
+    check_partner_files(study)
+    settings = [*expand(study), *partner_settings(study)]
     check_budgets(study, record)
+    check_finetuning(study, settings, record)
     for setting in settings:
         check_fits(setting, record)
     return Plan(study, record, tuple(_plan_setting(study, record, setting, trials) for setting in settings))
@@ -176,14 +183,20 @@ def check_fits(setting: Setting, record: DataRecord) -> None:
     """
     height, width, _ = record.image_shape
     encoder = setting.options.encoder_name
-    kind = ENCODERS[encoder].family if encoder in ENCODERS else None
+    kind = family(encoder) if encoder in ENCODERS or is_smp(encoder) else None
     try:
         if kind == "vit":
             resolve_patch(encoder, getattr(setting.options, "patch_size", None), height, width)
         if kind == "unet":
             check_levels(encoder, height, width)
+        if isinstance(setting.options, MaskOptions) and setting.options.patch is not None:
+            check_patch("patch", setting.options.patch, height, width)
     except UserError as error:
         raise UserError(f"{setting.method}.{error}") from None
+    if isinstance(setting.options, ClassicOptions):
+        setting.options.check_shape(height, width)
+    if isinstance(setting.options, MultiCropOptions):
+        setting.options.check_data(height, width, classes=len(record.class_names))
     batch = getattr(setting.options, "batch_size", 0)
     if batch > record.n_train:
         raise UserError(
@@ -256,18 +269,34 @@ def pretrainings_of(
     made = []
     for seed in seeds:
         key = pretrain_key(study, record, setting, options, seed)
-        units = tuple(_unit(key, entry, setting) for entry in study.evaluate if judges(entry, setting))
-        made.append(Pretraining(key, setting, options, seed, search_seconds, units))
+        made.append(Pretraining(key, setting, options, seed, search_seconds, _units(study, record, setting, key)))
     return tuple(made)
 
 
-def _unit(pretrain: str, entry: ProtocolOptions, setting: Setting) -> Unit:
-    key = content_key(
+def _units(study: Study, record: DataRecord, setting: Setting, pretrain: str) -> tuple[Unit, ...]:
+    """A unit for every entry that judges the setting; entries that only ask for other cells share one."""
+    units: dict[str, Unit] = {}
+    for index, entry in enumerate(study.evaluate):
+        if judges(entry, setting):
+            key = _unit_key(pretrain, entry)
+            asked = {content_key("row", unit=key, cell=list(c)): c for c in _cells(study, record, setting, index)}
+            units[key] = Unit(key, entry, {**units[key].cells, **asked} if key in units else asked)
+    return tuple(units.values())
+
+
+def _unit_key(pretrain: str, entry: ProtocolOptions) -> str:
+    return content_key(
         "unit",
         pretraining=pretrain,
         protocol=entry.name,
         options=entry.value_options(),
+        partner=weights_digest(entry.partner_options()) if isinstance(entry, FusionOptions) else None,
         versions={entry.name: type(entry).version, "features": versions.FEATURES},
     )
-    wanted = cells(entry, layers_of(entry, setting))
-    return Unit(key, entry, {content_key("row", unit=key, cell=list(cell)): cell for cell in wanted})
+
+
+def _cells(study: Study, record: DataRecord, setting: Setting, index: int) -> list[Cell]:
+    entry = study.evaluate[index]
+    if isinstance(setting.options, PartnerOptions):
+        return cells_of_partner(entry, expand(study), record, f"evaluate.{index}")
+    return cells(entry, layers_of(entry, setting))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bench.errors import UserError, unknown
 from bench.study.axes import Distribution, parse_distribution
+from bench.study.claims import Claim
 from bench.study.protocols import ALL, PROTOCOLS, ProtocolOptions
-
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "nll", "ece")
 
 
 class Model(BaseModel):
@@ -29,11 +29,35 @@ class DataSpec(Model):
     root: str | None = Field(None, description="folder that holds the files; default: the download cache")
     image_size: int | None = Field(None, ge=4, le=4096, description="side in pixels; default: the set's own")
     channels: Literal[1, 3] | None = Field(None, description="1 = grey, 3 = RGB; default: the set's own")
+    classes: tuple[str, ...] | None = Field(None, min_length=2, description="only images of these classes")
+    chip: int | None = Field(None, ge=8, description="side of the chips that images with masks are cut into, in pixels")
+    overlap: int = Field(0, ge=0, description="pixels that neighbouring chips share, at least")
+    palette: str | None = Field(None, description="what mask values mean; default: palette.yaml in the root")
+    test_tiles: tuple[str, ...] | None = Field(
+        None, min_length=1, description="tiles to test on, where a set has tiles"
+    )
+    images: int | None = Field(None, ge=8, le=100_000, description="land_cover: images to generate; default: 600")
+    bands: int | None = Field(None, ge=1, le=13, description="land_cover: bands of its sensor; default: 3")
     on_error: Literal["fail", "skip"] = Field("fail", description="what an unreadable image does")
     max_train: int | None = Field(None, ge=2, description="stratified subset of the training images")
     max_test: int | None = Field(None, ge=2, description="stratified subset of the test images")
     validation: float = Field(0.15, gt=0, lt=1, description="share of the training images kept for validation")
     test: float = Field(0.2, gt=0, lt=1, description="share kept for test where the set has no official test split")
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            if (value or ()).count(name) > 1:
+                raise ValueError(f"class {name!r} stands twice")
+        return value
+
+    @model_validator(mode="after")
+    def _generated(self) -> DataSpec:
+        for name in ("images", "bands"):
+            if getattr(self, name) is not None and self.name != GENERATED:
+                raise ValueError(f"{name}: only {GENERATED} is generated; {self.name} has what its files hold")
+        return self
 
     @field_validator("root")
     @classmethod
@@ -82,16 +106,6 @@ class SearchSpec(Model):
     @property
     def parsed_objective(self) -> Objective:
         return Objective.parse(self.objective)
-
-
-class Claim(Model):
-    """A statement the study tests: `better` beats `worse` by more than `margin` in `metric`."""
-
-    name: str
-    better: Mapping[str, Any]
-    worse: Mapping[str, Any]
-    metric: str = "linear.balanced_accuracy@10"
-    margin: float = Field(0.0, ge=0)
 
 
 class Resources(Model):
@@ -154,7 +168,7 @@ class Study(Model):
     def _protocols(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple) or not value:
             raise ValueError(f"a non-empty list of {{protocol: ..., ...}} is needed, but got {value!r}")
-        return tuple(_protocol(index, item) for index, item in enumerate(value))
+        return tuple(entry for index, item in enumerate(value) for entry in _entries(index, item))
 
     def as_json(self) -> dict[str, Any]:
         """The resolved study as JSON data; reading it again gives the same study."""
@@ -162,6 +176,18 @@ class Study(Model):
         value["evaluate"] = [{"protocol": entry.name, **entry.model_dump(mode="json")} for entry in self.evaluate]
         value["nuisance"] = {axis: distribution.as_json() for axis, distribution in self.nuisance.items()}
         return value
+
+
+def _entries(index: int, item: Any) -> list[ProtocolOptions]:
+    """What an item stands for: one entry, or one for each value of the options that it may and does give as lists."""
+    named = str(item.get("protocol")) if isinstance(item, Mapping) else ""
+    listed = PROTOCOLS[named].listed if named in PROTOCOLS else ()
+    lists = {name: tuple(dict.fromkeys(item[name])) for name in listed if isinstance(item.get(name), list | tuple)}
+    for name, values in lists.items():
+        if not values:
+            raise ValueError(f"evaluate.{index}.{name}: name at least one value, or leave it out")
+    points = itertools.product(*lists.values())
+    return [_protocol(index, {**item, **dict(zip(lists, point, strict=True))} if lists else item) for point in points]
 
 
 def _protocol(index: int, item: Any) -> ProtocolOptions:

@@ -16,13 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bench.data.draws import Draws
 from bench.methods.base import Method
+from bench.methods.smp_unet import SmpUnetEncoder
 from bench.methods.timm_encoder import TimmEncoder
 from bench.seeds import named_seed
 from bench.study import versions
 from bench.study.methods import MethodOptions, TrainedOptions
 from bench.training.batches import Batches
 from bench.training.checkpoint import read_checkpoint, save_checkpoint
-from bench.training.optim import adamw, cosine, parameter_groups, set_lr
+from bench.training.optim import adamw, cosine, parameter_groups, set_lr, set_weight_decay
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,9 @@ class _Training:
         self.options, self.seed, self.batches = options, seed, batches
         self.rank, self.world, self.device = rank, world, device
         self.steps = options.epochs * batches.per_epoch
-        self.optimizer = adamw(parameter_groups(self.method, options.weight_decay), options.lr, options.betas)
+        self.optimizer = self.method.optimizer() or adamw(
+            parameter_groups(self.method, options.weight_decay), options.lr, options.betas
+        )
         self.identity = {
             "versions": [versions.TRAINING, versions.DATA, options.version],
             "options": options.model_dump(mode="json"),
@@ -185,11 +188,20 @@ class _Training:
         step, options = self.progress.step, self.options
         draws = Draws(named_seed(self.seed, "step", step), options.batch_size, self.rank, self.world, self.device)
         set_lr(self.optimizer, options.lr * cosine(step, self.steps, options.warmup))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        if (weight_decay := options.weight_decay_at(step, self.steps)) is not None:
+            set_weight_decay(self.optimizer, weight_decay)
+        self.method.begin_step(step, self.steps, step // self.batches.per_epoch)
+        with (
+            torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16"),
+        ):
+            torch.manual_seed(named_seed(self.seed, "network", step, self.rank))  # of dropout, in networks that have it
             loss, _ = network(self.batches[step], draws)
         self.optimizer.zero_grad()
         loss.backward()
+        self.method.adjust_gradients()
         self.optimizer.step()
+        self.method.end_step()
         self.pending.append(loss.detach())
         self.progress.step += 1
 
@@ -245,8 +257,8 @@ class _Training:
             return self.method
         on_gpu = self.device.type == "cuda"
         network = nn.SyncBatchNorm.convert_sync_batchnorm(self.method) if on_gpu else self.method
-        # a timm network may hold parameters that no feature map depends on
-        unused = isinstance(self.method.encoder(), TimmEncoder)
+        # the networks of a library may hold parameters that no feature map depends on
+        unused = isinstance(self.method.encoder(), TimmEncoder | SmpUnetEncoder)
         devices = [self.device] if on_gpu else None
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=unused)
 

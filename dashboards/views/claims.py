@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from bench.results.text import count_text, deciding_text, footnotes, list_text
+from bench.results.claim_words import part_text
+from bench.results.text import count_text, footnotes, list_text
 from bench.stats.claims import NOT_TESTABLE, REFUTED, SUPPORTED, UNDECIDED
 from dashboards.frame import heading, plain, progress_line, show
 from dashboards.loading import load_claims, load_results
@@ -58,22 +57,11 @@ def _claim(name: str, parts: pl.DataFrame) -> None:
     with st.container(border=True):
         st.badge(first["verdict"], color=colour, icon=icon)  # type: ignore[arg-type]
         st.subheader(plain(name), anchor=False)
-        st.markdown(plain(f"{first['statement']}."))
-        for row in parts.iter_rows(named=True):
-            st.markdown(plain(_effect(row)))
-
-
-def _effect(row: Mapping[str, Any]) -> str:
-    if row["effect"] is None:
-        return f"It cannot be tested here: {row['reason'] or 'measurements are missing'}."
-    interval = "" if row["low"] is None else f" ({row['low']:+.3f} to {row['high']:+.3f})"
-    text = f"The difference is {row['effect']:+.3f}{interval}"
-    if row["p_holm"] is not None:
-        text += f", p = {row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else ", p < 0.001"
-    if row["margin"]:
-        text += f"; the margin was {row['margin']:g}"
-    more = deciding_text(row)
-    return f"{text}.{f' {more}' if more else ''}"
+        if first["statement"]:
+            st.markdown(plain(f"{first['statement']}."))
+        rows = parts.to_dicts()
+        for row in rows:
+            st.markdown(plain(part_text(row, rows)))
 
 
 show(page)

@@ -9,10 +9,18 @@ import streamlit as st
 
 from bench.results.leaderboard import Board
 from bench.results.opening import Opened
-from bench.results.takeaway import MOST, board_file, figure_file, rows_file, selected
+from bench.results.takeaway import MOST, board_file, figure_file, print_file, rows_file, selected
 from bench.results.text import count_text, metric_text
 from dashboards.frame import heading, plain, progress_line, show
-from dashboards.loading import load_board, load_bundle, load_metrics, load_results, load_saved, load_styles
+from dashboards.loading import (
+    load_board,
+    load_bundle,
+    load_drawings,
+    load_metrics,
+    load_results,
+    load_saved,
+    load_styles,
+)
 
 _MIME = {
     "parquet": "application/vnd.apache.parquet",
@@ -20,7 +28,12 @@ _MIME = {
     "tex": "application/x-tex",
     "html": "text/html",
     "zip": "application/zip",
+    "svg": "image/svg+xml",
+    "pdf": "application/pdf",
+    "png": "image/png",
 }
+_PAGE, _PRINT = "HTML", ("SVG", "PDF", "PNG")
+_FOR_PRINT = {"curves": "Label efficiency", "forest": "Labels saved"}
 _FIGURES = {"curves": "Label efficiency", "saved": "Labels saved", "leaderboard": "Leaderboard"}
 
 
@@ -64,14 +77,31 @@ def _selection(
             make = lambda format=format: rows_file(root, opened, order, format)  # noqa: E731
             _button(label, make, f"{name}-rows.{format}")
     st.caption("Every measurement of the selection. CSV leaves out the bitmaps of correct test images.")
+    _figures(root, study, part, name, metric)
+
+
+def _figures(root: Path, study: str | None, part: Board, name: str, metric: str | None) -> None:
     st.subheader("Figures", anchor=False)
+    formats = [_PAGE, *_PRINT]
+    format = st.segmented_control("Format", formats, default=_PAGE, required=True, key="figures", bind="query-params")
     saved, looks = load_saved(root, study, metric), load_styles(root, study)
     with st.container(horizontal=True):
-        for which, label in _FIGURES.items():
-            make = lambda which=which: figure_file(part, saved, looks, which)  # noqa: E731
-            _button(label, make, f"{name}-{which}.html")
-    text = "Pages that open without a network; the camera in a figure's corner saves it as SVG for print."
+        if format in _PRINT:
+            ending = format.lower()
+            for which, draw in load_drawings(root, study, metric, tuple(part.frame["entrant"])).items():
+                make = lambda draw=draw: print_file(draw, ending)  # noqa: E731
+                _button(_label(which), make, f"{name}-{which}.{ending}")
+        else:
+            for which, label in _FIGURES.items():
+                make = lambda which=which: figure_file(part, saved, looks, which)  # noqa: E731
+                _button(label, make, f"{name}-{which}.html")
+    text = "For print." if format in _PRINT else "Pages that open without a network."
     st.caption(f"{text} They show the best {MOST} of the selection, and the reference.")
+
+
+def _label(which: str) -> str:
+    """What the button of a figure for print says."""
+    return _FOR_PRINT.get(which) or plain(which.replace("_", " ", 1).replace("response", "Response", 1))
 
 
 def _whole(root: Path, study: str | None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import streamlit as st
 
+from bench.results.pictures import pictures
 from bench.results.progress import Progress, running
 from bench.results.run_figures import loss_figure, probe_figure
 from bench.results.text import count_text, seconds_text
@@ -32,6 +35,7 @@ def page(root: Path, study: str | None) -> None:
         st.info("No pretraining matches the filters.")
         return
     _table(shown)
+    _pictures(root, shown)
     _losses(shown)
     _probes(trials, shown["method"].unique(maintain_order=True).to_list())
 
@@ -113,6 +117,36 @@ def _table(shown: pl.DataFrame) -> None:
         "Device": st.column_config.TextColumn(width=100),
     }
     st.dataframe(lines, column_config=config, hide_index=True, key="table", alt="The pretrainings as a table")
+
+
+def _pictures(root: Path, shown: pl.DataFrame) -> None:
+    """What one pretraining saw and made of it, on validation images."""
+    st.subheader("Pictures", anchor=False)
+    found = {
+        _run(row): row["pretrain_key"] for row in shown.iter_rows(named=True) if pictures(root, row["pretrain_key"])
+    }
+    if not found:
+        st.caption(
+            "No pictures: these methods draw none, or their encoders were kept by an older version, or were dropped to "
+            "save space."
+        )
+        return
+    of = st.selectbox("Pictures of", list(found), key="pictures", bind="query-params")
+    sheets = [
+        (picture.name, picture.read()) for picture in pictures(root, found.get(of or "", next(iter(found.values()))))
+    ]
+    for name, content in sheets:
+        if content is None:
+            st.caption(plain(f"{name}: the picture cannot be read."))
+        else:
+            st.image(content, caption=plain(name), width="content")
+    st.caption("Validation images, the same for every pretraining of the study.")
+
+
+def _run(row: Mapping[str, Any]) -> str:
+    """`mae mask_ratio=0.75, seed 1`."""
+    seed = "" if row["seed"] is None else f", seed {row['seed']}"
+    return f"{' '.join(filter(None, (row['method'], row['setting'], row['encoder'])))}{seed}"
 
 
 def _losses(shown: pl.DataFrame) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
+from bench.results.importance import importance_text
+from bench.results.importance_figure import importance_figure
 from bench.results.leaderboard import budgets_of
 from bench.results.opening import Opened
 from bench.results.sweep import Axis, Line, axes_of, fields_of, heat
@@ -14,7 +16,7 @@ from bench.results.sweep_figures import heat_figure, response_figure, trials_fig
 from bench.results.text import budget_text, count_text, footnotes, list_text, metric_text, score_text, seconds_text
 from bench.results.trials import REACHED, tried
 from dashboards.frame import heading, plain, progress_line, show
-from dashboards.loading import load_lines, load_metrics, load_results, load_trials
+from dashboards.loading import load_importance, load_lines, load_metrics, load_results, load_trials
 
 ALL_BUDGETS = "all budgets"
 FIRST = 6  # lines drawn: more cannot be told apart
@@ -41,7 +43,7 @@ def page(root: Path, study: str | None) -> None:
         progress_line(root)
     if metric:
         _heat(opened, metric, axis)
-    _trials(trials)
+    _trials(root, study, trials)
 
 
 def _response(root: Path, study: str | None, opened: Opened, axis: Axis, metric: str) -> tuple[str, list[Line]]:
@@ -139,7 +141,7 @@ def _heat(opened: Opened, metric: str, axis: Axis | None) -> None:
     st.caption(plain(text))
 
 
-def _trials(trials: pl.DataFrame) -> None:
+def _trials(root: Path, study: str | None, trials: pl.DataFrame) -> None:
     st.subheader("Trials of the search", anchor=False)
     if trials.is_empty():
         st.caption("This study searched nothing, or no trial has finished yet.")
@@ -153,6 +155,7 @@ def _trials(trials: pl.DataFrame) -> None:
     if names := tried(part):
         figure = trials_figure(shown, names)
         st.plotly_chart(figure, config=CONFIG, key="trials", alt="Trials as parallel coordinates")
+    _importance(root, study, of or methods[0])
     counts = part.group_by("state").len().sort("len", descending=True)
     told = ", ".join(f"{count:,} {state}" for state, count in counts.iter_rows())
     objectives = list_text(part["objective"].unique().sort().to_list())
@@ -161,6 +164,17 @@ def _trials(trials: pl.DataFrame) -> None:
         plain(f"{count_text(part.height, 'trial')}: {told}. Objective: {objectives}, on validation images.{many}")
     )
     _trials_table(part)
+
+
+def _importance(root: Path, study: str | None, method: str) -> None:
+    """What moved the objective, where there are trials enough to say."""
+    found = load_importance(root, study, method)
+    if found.reason:
+        st.caption(plain(f"What matters most to {method} is not shown: {found.reason}."))
+        return
+    st.caption(plain(importance_text(found)))
+    figure = importance_figure(found)
+    st.plotly_chart(figure, config=CONFIG, key="importance", alt="Importance of each parameter for the objective")
 
 
 def _trials_table(part: pl.DataFrame) -> None:

@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from bench.store.trials import write_trial
 from tests.dashboards.conftest import MORE, Run
-from tests.dashboards.furnished import CLAIMS, edit_manifest, write_records, write_rich
+from tests.dashboards.furnished import CLAIMS, SEARCH, edit_manifest, write_records, write_rich
 from tests.dashboards.test_pages import bare, figures, title
 from tests.results.synthetic import ENTRANTS, Truth, write_study
 
@@ -201,3 +203,72 @@ def test_names_are_text_on_every_page(run: Run, tmp_path: Path, page: str) -> No
         assert not getattr(element, "allow_html", False)
     for figure in figures(app):
         assert "<img" not in json.dumps(figure["data"]) + json.dumps(figure["layout"].get("annotations", []))
+
+
+def test_runs_shows_the_pictures_of_a_run(run: Run, tmp_path: Path) -> None:
+    write_study(tmp_path, entrants=ENTRANTS[:4], seeds=2, draws=1)
+    write_records(tmp_path)
+    assert "No pictures: these methods draw none" in texts(run("views/runs.py", tmp_path))
+    for folder in (tmp_path / "artifacts" / "encoders").iterdir():
+        (folder / "previews").mkdir()
+        Image.new("RGB", (40, 8)).save(folder / "previews" / "0_input.png")
+        (folder / "previews" / "1_view1.png").write_bytes(b"<svg onload=alert(1)>")
+    app = run("views/runs.py", tmp_path)
+    assert title(app)
+    assert app.selectbox(key="pictures").options == ["simclr vit_tiny, seed 0", "simclr vit_tiny, seed 1"]
+    (image,) = app.get("image")
+    assert image.captions == ["input"]
+    assert "view1: the picture cannot be read." in texts(app)
+
+
+def test_claims_of_parts_of_factors_and_of_what_cannot_be_tested(run: Run, tmp_path: Path) -> None:
+    sides = [{"better": {"simclr": None}, "worse": {name: None}} for name in ("pixels", "random_init")]
+    claims = [
+        {"name": "both", "metric": "linear.accuracy", "all": sides},
+        {"name": "factor", "metric": "linear.labels_saved", "margin": 1.1, **sides[0]},
+        {"name": "elsewhere", "not_testable": "it takes clinical images"},
+    ]
+    write_rich(tmp_path, claims=claims)
+    app = run("views/claims.py", tmp_path)
+    assert title(app).endswith("1 not testable here")
+    words = texts(app)
+    assert "simclr + linear against random_init + linear, supported: the difference is +0." in words
+    assert re.search(
+        r"The factor of labels saved is [\d.]+× \([\d.]+× to [\d.]+×\), p .*; the margin was 1\.1×\.", words
+    )
+    assert "It cannot be tested here: it takes clinical images." in words
+
+
+def test_export_offers_figures_for_print(run: Run, rich: Path) -> None:
+    app = run("views/export.py", rich, figures="PDF")
+    assert title(app)
+    labels = [bare(button.proto.label) for button in app.get("download_button")]
+    assert labels[5:8] == ["Label efficiency", "Labels saved", "Response mae.mask_ratio_linear"]
+    assert "For print." in texts(app)
+
+
+def test_the_sweep_weighs_the_parameters_where_trials_are_enough(run: Run, tmp_path: Path) -> None:
+    write_rich(tmp_path)
+    assert "What matters most to mae is not shown: it takes 8 finished trials, and there are 3." in texts(
+        run("views/sweep.py", tmp_path)
+    )
+    for number in range(10, 18):
+        write_trial(
+            tmp_path,
+            search_key=SEARCH,
+            number=number,
+            method="mae",
+            setting={"mask_ratio": 0.5},
+            parameters={"lr": 1e-4 * number, "norm_pix": number % 2 == 0},
+            objective="linear.balanced_accuracy@10",
+            state="complete",
+            value=0.4 + 0.01 * number,
+            curve=[],
+            reason=None,
+            seconds=1.0,
+        )
+    app = run("views/sweep.py", tmp_path)
+    assert title(app)
+    assert "Importance over 11 finished trials" in texts(app)
+    bars = figures(app)[-1]["data"][0]
+    assert set(bars["text"]) == {"lr", "norm_pix"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.data.corrupt import add_noise, hidden_count, mask_patches, patch_mask, pixel_mask
+from bench.data.corrupt import add_noise, add_uint8_noise, hidden_count, mask_patches, patch_mask, pixel_mask
 from bench.data.draws import Draws
 from bench.errors import UserError
 
@@ -64,3 +65,38 @@ def test_noise_is_each_samples_own() -> None:
     halves = [add_noise(torch.zeros(2, 1, 8, 8), 0.3, Draws(0, 4, rank, 2)) for rank in range(2)]
     assert torch.equal(torch.cat(halves), noise)
     assert torch.equal(add_noise(noise, 0.0, Draws(0, 4)), noise)
+
+
+def published(images: np.ndarray, sigma: float, normal: np.ndarray) -> np.ndarray:
+    """uint8 images, corrupted as arXiv 2410.19899's code does with NumPy: cast, then added with saturation.
+
+    Through int64: C leaves the cast of a negative float to an unsigned byte open, and processors differ.
+    """
+    noise = (sigma * normal).astype(np.int64).astype(np.uint8)
+    return np.minimum(images.astype(np.int64) + noise, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sigma", [0.54, 2.0, 40.0, 300.0])
+def test_bytes_of_noise_are_the_published_code_s(sigma: float) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
+    normal = Draws(4, 6).normal(3, 32, 32).numpy()
+    found = add_uint8_noise(torch.from_numpy(images) / 255, sigma, Draws(4, 6))
+    assert (found * 255).round().to(torch.uint8).numpy().tolist() == published(images, sigma, normal).tolist()
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_bytes_of_noise_follow_numpy_s_law() -> None:
+    """Frequencies of every grey level, against noise that NumPy itself drew and cast."""
+    count = 2_000_000
+    noise = np.random.default_rng(1).normal(0, 0.54, count).astype(np.int64).astype(np.uint8)
+    spoilt = add_uint8_noise(torch.zeros(8, 1, 500, 500), 0.54, Draws(2, 8))
+    levels = (spoilt * 255).round().to(torch.int64).flatten()
+    table = np.stack([np.bincount(values, minlength=256) for values in (noise, levels.numpy())])
+    table = table[:, table.sum(0) >= 10]
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+    salt = stats.norm.cdf(-1 / 0.54)  # what lies at -1 or below wraps to the top of the range
+    assert salt == pytest.approx(0.032, abs=5e-4)
+    assert (levels >= 250).double().mean().item() == pytest.approx(salt, rel=0.02)
+    unchanged = stats.norm.cdf(1 / 0.54) - salt
+    assert (levels == 0).double().mean().item() == pytest.approx(unchanged, rel=2e-3)

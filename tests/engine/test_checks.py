@@ -28,6 +28,7 @@ def check(methods: dict[str, Any], **entry: Any) -> None:
 
 def test_good_names_pass() -> None:
     check({"random_init": {"encoder": "timm/resnet18"}, "pixels": {}}, layers=["stage2", "3", "last"])
+    check({"random_init": {"encoder": "unet/tu-test_resnet"}, "pixels": {}}, layers=["enc2", "dec1", "last"])
     check({"mae": {"batch_size": 64, "augmentation": "crop"}}, protocol="fusion", partner="timm/resnet18")
 
 
@@ -38,6 +39,21 @@ def test_good_names_pass() -> None:
             {"random_init": {"encoder": "timm/resnet81"}},
             {},
             r"random_init.encoder: timm has no network 'resnet81'; near: ",
+        ),
+        (
+            {"random_init": {"encoder": "unet/resnet81"}},
+            {},
+            r"random_init.encoder: segmentation-models-pytorch has no encoder 'resnet81'; near: unet/resnet18",
+        ),
+        (
+            {"unet_mixed": {"encoder": "unet/tu-test_vit", "batch_size": 64}},
+            {},
+            r"unet_mixed.encoder: no U-Net can be built around 'unet/tu-test_vit'",
+        ),
+        (
+            {"random_init": {"encoder": "unet/tu-test_convnext"}},
+            {"layers": ["enc2"]},
+            r"evaluate.0.layers: random_init.* has no layer 'enc2'; valid: last, enc3, enc4",
         ),
         ({"mae": {"batch_size": 64, "augmentation": "crp"}}, {}, r"mae.augmentation: unknown .*'crp'.*valid: .*crop"),
         (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -13,7 +14,11 @@ from bench.methods.registry import build_method
 from bench.study.methods import METHODS
 
 DIGITS = ImageShape(1, 8, 8)
-SMALLEST = {"mae": {"mask_ratio": 0.5}, "timm": {"encoder": "timm/test_resnet"}}
+SMALLEST = {
+    "mae": {"mask_ratio": 0.5},
+    "timm": {"encoder": "timm/test_resnet"},
+    "kmeans_patches": {"centroids": 8, "patches": 400, "patch": 4},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +44,12 @@ def make(weights: Path):
         chosen = {**SMALLEST.get(name, {}), **options}
         if name == "timm":
             chosen["weights"] = str(weights)
-        return build_method(name, METHODS[name](**chosen), shape, [0.3] * shape.channels, [0.2] * shape.channels, seed)
+        method = build_method(
+            name, METHODS[name](**chosen), shape, [0.3] * shape.channels, [0.2] * shape.channels, seed
+        )
+        if method.fits:
+            size = 40, shape.height, shape.width, shape.channels
+            method.fit(np.random.default_rng(0).integers(0, 256, size, np.uint8), np.arange(40), seed)
+        return method
 
     return build

@@ -147,3 +147,16 @@ def test_corrupted_inputs_are_what_the_options_say(make: Callable[..., Method]) 
     assert ((masked == 0).sum(dim=(1, 2, 3)) == 16).all()
     noise = make("unet_denoise", sigma=0.3).corrupt(images, Draws(0, 512)) - images
     assert noise.std().item() == pytest.approx(0.3, rel=0.02)
+    salted = make("unet_denoise", noise="uint8").corrupt(images, Draws(0, 512))
+    assert (salted[images < 0.98] == 1).float().mean().item() == pytest.approx(0.032, rel=0.1)
+    mixed = make("unet_mixed", mask_ratio=0.25, sigma=0.3).corrupt(images, Draws(0, 512))
+    assert ((mixed == 0).sum(dim=(1, 2, 3)) == 16).all()
+    assert (mixed - images)[mixed != 0].std().item() == pytest.approx(0.3, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["unet_masked", "unet_mixed"])
+def test_a_patch_that_does_not_divide_the_image_is_an_error_that_names_it(
+    make: Callable[..., Method], name: str
+) -> None:
+    with pytest.raises(UserError, match=rf"{name}\.patch: 3 does not divide an image of 8 x 8 .* valid: 1, 2, 4, 8"):
+        make(name, patch=3)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from bench.data.catalog import Dataset
 from bench.methods.encoder import Encoder
@@ -15,12 +16,14 @@ from bench.protocols.base import Score
 from bench.protocols.registry import PROTOCOLS
 from bench.study import protocols as study
 from bench.study.protocols import cells
-from tests.protocols.conftest import evaluation, small_options
+from tests.protocols.conftest import RUNS, evaluation, small_options
 
-METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "nll", "ece"}
+METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "mean_specificity", "combined", "nll", "ece"}
+
+UNSELECTED = {"label_propagation", "nearest_centroid"}  # nothing to choose: one candidate at every budget
 
 
-@pytest.fixture(params=sorted(PROTOCOLS))
+@pytest.fixture(params=sorted(RUNS))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -44,7 +47,7 @@ def test_registries_agree() -> None:
 def test_scores_are_the_cells_asked_for(name: str, digits: Dataset, conv: Encoder, root: Path) -> None:
     task = evaluation(digits, conv, root, small_options(name))
     before = {key: value.clone() for key, value in conv.state_dict().items()}
-    scores = PROTOCOLS[name](task)
+    scores = RUNS[name](task)
     assert [score.cell for score in scores] == task.cells
     labels = digits.splits.labels[digits.splits.test]
     for score in scores:
@@ -58,7 +61,8 @@ def test_scores_are_the_cells_asked_for(name: str, digits: Dataset, conv: Encode
         assert (np.bincount(labels[bits], minlength=10) == score.class_correct).all()
         recall = score.class_correct / score.class_counts
         assert recall.mean() == pytest.approx(score.metrics["balanced_accuracy"])
-        assert score.selection == ("fixed" if score.cell.label_budget == "1" else "within_budget")
+        fixed = name in UNSELECTED or score.cell.label_budget == "1"
+        assert score.selection == ("fixed" if fixed else "within_budget")
         assert (score.n_candidates == 1) == (score.selection == "fixed")
         assert score.n_selection_labels == 0
         assert score.extra["bytes_added"] > 0
@@ -67,11 +71,11 @@ def test_scores_are_the_cells_asked_for(name: str, digits: Dataset, conv: Encode
 
 def test_a_subset_of_the_cells_has_the_same_scores(name: str, digits: Dataset, conv: Encoder, root: Path) -> None:
     options = small_options(name, label_budgets=[1, 2, 10], draws=3)
-    if name == "finetune":
+    if name.startswith("finetune") or name == "fusion:trained":
         options = small_options(name, label_budgets=[1, 10], draws=2, lr_grid=None)
-    everything = {score.cell: score for score in PROTOCOLS[name](evaluation(digits, conv, root, options))}
+    everything = {score.cell: score for score in RUNS[name](evaluation(digits, conv, root, options))}
     wanted = cells(options, [conv.default_layer])[1::2]
-    for score in PROTOCOLS[name](evaluation(digits, conv, root, options, wanted[::-1])):
+    for score in RUNS[name](evaluation(digits, conv, root, options, wanted[::-1])):
         assert same(score, everything[score.cell])
 
 
@@ -79,16 +83,22 @@ def test_a_subset_of_the_cells_has_the_same_scores(name: str, digits: Dataset, c
 def test_selection_never_sees_test_labels(
     name: str, selection: str, digits: Dataset, conv: Encoder, root: Path
 ) -> None:
+    if name in UNSELECTED:
+        selection = "fixed"
     options = small_options(name, label_budgets=[10], draws=1, selection=selection)
-    honest = PROTOCOLS[name](evaluation(digits, conv, root, options))
-    blinded = PROTOCOLS[name](evaluation(shuffled_test_labels(digits), conv, root, options))
+    honest = RUNS[name](evaluation(digits, conv, root, options))
+    blinded = RUNS[name](evaluation(shuffled_test_labels(digits), conv, root, options))
     assert [score.selected for score in honest] == [score.selected for score in blinded]
     assert all(score.metrics["accuracy"] < 0.3 for score in blinded)
 
 
 def test_held_out_counts_its_labels(name: str, digits: Dataset, conv: Encoder, root: Path) -> None:
+    if name in UNSELECTED:
+        with pytest.raises(ValidationError, match="selection"):
+            small_options(name, selection="held_out")
+        return
     options = small_options(name, label_budgets=[2], draws=1, selection="held_out")
-    for score in PROTOCOLS[name](evaluation(digits, conv, root, options)):
+    for score in RUNS[name](evaluation(digits, conv, root, options)):
         assert score.selection == "held_out"
         assert score.n_selection_labels == len(digits.splits.validation)
         assert score.n_candidates > 1
@@ -98,14 +108,15 @@ def test_uniform_draws_may_miss_classes(name: str, digits: Dataset, conv: Encode
     options = small_options(name, label_budgets=[1], draws=3, draw_strategy="uniform")
     drawn = [digits.splits.budget("1", draw, "uniform") for draw in range(3)]
     assert any(len(set(digits.splits.labels[indices])) < 10 for indices in drawn)
-    for score in PROTOCOLS[name](evaluation(digits, conv, root, options)):
+    for score in RUNS[name](evaluation(digits, conv, root, options)):
         assert np.isfinite(list(score.metrics.values())).all()
 
 
 def test_more_labels_help(name: str, digits: Dataset, conv: Encoder, root: Path) -> None:
-    changes = {"steps": 40, "lr_grid": None, "batch_size": 64} if name == "finetune" else {}
+    trains = name.startswith("finetune") or name == "fusion:trained"
+    changes = {"steps": 40, "lr_grid": None, "batch_size": 64} if trains else {}
     options = small_options(name, label_budgets=[1, 10], draws=2, **changes)
-    scores = PROTOCOLS[name](evaluation(digits, conv, root, options))
+    scores = RUNS[name](evaluation(digits, conv, root, options))
     accuracy = SimpleNamespace(
         **{
             f"at_{budget}": np.mean([s.metrics["accuracy"] for s in scores if s.cell.label_budget == budget])

@@ -15,9 +15,13 @@ from tests.protocols.conftest import evaluation, small_options
 # (version, nll of the first draw at 2 labels per class, nll of the last cell)
 GOLDEN = {
     "finetune": (1, 1.92819, 2.77998),
+    "finetune_mask": (1, 2.1406, 2.0777),
     "fusion": (1, 1.10035, 0.937871),
     "knn": (1, 8.82474, 5.44544),
     "linear": (1, 0.959521, 0.417417),
+    "label_propagation": (1, 1.00780, 0.963514),
+    "nearest_centroid": (1, 0.912953, 0.534089),
+    "robustness": (1, 0.961429, 0.507133),
 }
 
 
@@ -25,9 +29,13 @@ GOLDEN = {
 def test_numbers_are_those_of_the_version(
     name: str, digits: Dataset, pixels: Encoder, conv: Encoder, root: Path
 ) -> None:
-    changes = {"lr_grid": None} if name == "finetune" else {"partner": "unet_nano"} if name == "fusion" else {}
-    options = small_options(name, label_budgets=[2, 10], draws=1, **changes)
-    encoder = conv if name == "finetune" else pixels  # fine-tuning needs weights, the others need none
+    changes = {
+        "finetune": {"lr_grid": None},
+        "finetune_mask": {"lr_grid": None},
+        "fusion": {"partner": "unet_nano", "controls": ["partner_only"]},
+    }
+    options = small_options(name, label_budgets=[2, 10], draws=1, **changes.get(name, {}))
+    encoder = conv if name.startswith("finetune") else pixels  # fine-tuning needs weights, the others need none
     scores = PROTOCOLS[name](evaluation(digits, encoder, root, options))
     version, first, last = GOLDEN[name]
     assert study.PROTOCOLS[name].version == version, "record the new version's numbers here"

@@ -7,8 +7,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
-from torchmetrics.functional.classification import multiclass_calibration_error
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    recall_score,
+    roc_auc_score,
+)
+from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_specificity
 
 from bench.protocols.metrics import balanced_accuracy, measure
 
@@ -27,11 +34,16 @@ def test_metrics_are_the_libraries(seed: int) -> None:
     measures = measure(probabilities, labels)
     for head, shares in enumerate(probabilities):
         predicted = shares.argmax(1)
+        area, recall = roc_auc_score(labels, shares, multi_class="ovr"), balanced_accuracy_score(labels, predicted)
         expected = {
             "accuracy": accuracy_score(labels, predicted),
-            "balanced_accuracy": balanced_accuracy_score(labels, predicted),
+            "balanced_accuracy": recall,
             "macro_f1": f1_score(labels, predicted, average="macro"),
-            "macro_auroc": roc_auc_score(labels, shares, multi_class="ovr"),
+            "macro_auroc": area,
+            "mean_specificity": float(
+                multiclass_specificity(torch.from_numpy(predicted), torch.from_numpy(labels), 4, average="macro")
+            ),
+            "combined": (area + recall) / 2,
             "nll": log_loss(labels, shares),
             "ece": float(
                 multiclass_calibration_error(torch.from_numpy(shares), torch.from_numpy(labels), 4, n_bins=15)
@@ -50,6 +62,17 @@ def test_classes_absent_from_the_test_split_do_not_count() -> None:
     expected = f1_score(labels[kept], predicted, labels=[0, 1, 3], average="macro")
     assert measures.metrics["macro_f1"][0] == pytest.approx(expected)
     assert measures.class_counts[2] == 0
+    # the specificity of a class is the recall of "any other class"
+    specificities = [recall_score(labels[kept] != label, predicted != label) for label in (0, 1, 3)]
+    assert measures.metrics["mean_specificity"][0] == pytest.approx(np.mean(specificities))
+
+
+def test_one_class_alone_has_no_contrast() -> None:
+    probabilities, _ = problem(4)
+    measures = measure(probabilities, np.full(97, 2))
+    for name in ("macro_auroc", "mean_specificity", "combined"):
+        assert np.isnan(measures.metrics[name]).all()
+    assert np.isfinite(measures.metrics["balanced_accuracy"]).all()
 
 
 def test_tied_votes_rank_as_scikit_learn_ranks_them() -> None:

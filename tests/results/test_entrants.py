@@ -6,7 +6,15 @@ import polars as pl
 import pytest
 
 from bench.errors import UserError
-from bench.results.entrants import IDENTITY, axes_text, check_reference, entrant_names, match_reference, with_entrants
+from bench.results.entrants import (
+    IDENTITY,
+    LABEL_ONLY,
+    axes_text,
+    check_reference,
+    entrant_names,
+    match_reference,
+    with_entrants,
+)
 
 
 def combination(method: str = "mae", protocol: str | None = "linear", **values: Any) -> dict[str, Any]:
@@ -46,6 +54,19 @@ def test_what_varies_is_named(column: str, values: tuple[Any, ...], expected: li
 def test_the_partner_is_named_where_there_are_several() -> None:
     pair = [combination(protocol="fusion", fuse="concat", partner=partner) for partner in ("pixels", "timm/resnet18")]
     assert entrant_names(pair) == ["mae + fusion (concat pixels)", "mae + fusion (concat timm/resnet18)"]
+
+
+def test_controls_of_a_fusion_go_by_the_partner() -> None:
+    def control(fuse: str, encoder: str = "conv_nano", settings: str = "{}") -> dict[str, Any]:
+        place = {"layer": "none", "encoder": encoder, "protocol_options": settings}
+        return combination("partner", "fusion", fuse=fuse, **place) | {"partner": encoder}
+
+    joined = combination(protocol="fusion", fuse="concat") | {"partner": "conv_nano"}
+    names = entrant_names([joined, control("partner_only"), control("pixels_pca_64")])
+    assert names == ["mae + fusion (concat)", "partner + fusion (partner_only)", "partner + fusion (pixels_pca_64)"]
+    several = [control("partner_only"), control("partner_only", "pixels"), control("partner_only", settings='{"a":1}')]
+    assert len(set(entrant_names(several))) == 3
+    assert "partner" in LABEL_ONLY
 
 
 def test_the_layer_of_another_method_is_no_variation() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bench.console import show_leaderboard
 from bench.errors import UserError
 from bench.results.leaderboard import Board, make_board
 from bench.results.opening import Opened
@@ -157,3 +158,26 @@ def test_the_board_of_a_narrow_terminal_folds_rather_than_cuts(crowd: Board) -> 
     lines = printed(crowd, 40, everyone=False)
     assert max(map(len, lines)) <= 40
     assert "vit_small" in "".join("".join(lines).split())
+
+
+def test_the_table_ends_with_the_verdicts_on_the_claims(tmp_path: Path) -> None:
+    key = write_study(tmp_path, entrants=ENTRANTS[:4], seeds=2, draws=2)
+    claims = [
+        {"name": "contrast", "metric": "linear.accuracy", "better": {"simclr": None}, "worse": {"pixels": None}},
+        {"name": "[bold]elsewhere", "not_testable": "it takes other images"},
+    ]
+    path = tmp_path / "studies" / f"{key}.json"
+    manifest = json.loads(path.read_text())
+    manifest["spec"]["claims"] = claims
+    path.write_text(json.dumps(manifest))
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    show_leaderboard(tmp_path, View(), console)
+    lines = console.export_text().splitlines()
+    place = next(at for at, line in enumerate(lines) if line.endswith(": contrast"))
+    assert lines[place + 1].startswith("  The difference is +0.")
+    assert lines[place + 2 : place + 4] == [
+        "not testable here: [bold]elsewhere",
+        "  It cannot be tested here: it takes other images.",
+    ]
+    for form in FORMATS:
+        assert "elsewhere" not in text(tmp_path, View(), form)

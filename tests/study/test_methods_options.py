@@ -62,6 +62,8 @@ def test_an_option_that_does_not_exist_is_refused(name: str) -> None:
         ("mae", {"lr": float("inf")}),
         ("mae", {"epochs": 0}),
         ("unet_denoise", {"sigma": -0.1}),
+        ("unet_denoise", {"noise": "salt"}),
+        ("unet_mixed", {"mask_ratio": 1.0}),
         ("simclr", {"temperature": 0.0}),
         ("simclr", {"precision": "fp16"}),
         ("pixels", {"size": 0}),
@@ -85,6 +87,10 @@ def test_a_value_out_of_range_is_refused(name: str, values: dict[str, object]) -
         ("timm", {"encoder": "resnet18"}, "timm/NAME"),
         ("timm", {"encoder": "timm/resnet18"}, "exactly one"),
         ("simclr", {"patch_size": 2}, "has no patches"),
+        ("mae", {"encoder": "unet/resnet18"}, "is a unet network; mae takes vit"),
+        ("unet_mixed", {"encoder": "unet/"}, r"unknown encoder 'unet/'.*unet/NAME"),
+        ("unet_masked", {"encoder": "unet/resnet18", "skip": False}, r"unet_masked\.skip: false.*valid: true"),
+        ("random_init", {"encoder": "unet/resnet18", "skip": False}, r"random_init\.skip: false"),
         ("mae", {"decoder_width": 36, "decoder_heads": 5}, "5 does not divide"),
     ],
 )
@@ -105,6 +111,8 @@ def test_precision_follows_the_resources_unless_it_is_said() -> None:
 def test_promoted_axes() -> None:
     assert promoted(METHODS["mae"](mask_ratio=0.3)) == {"mask_ratio": 0.3, "noise_level": None}
     assert promoted(METHODS["unet_denoise"](sigma=0.2)) == {"mask_ratio": None, "noise_level": 0.2}
+    mixed = METHODS["unet_mixed"](mask_ratio=0.5, sigma=0.51, noise="uint8")
+    assert promoted(mixed) == {"mask_ratio": 0.5, "noise_level": pytest.approx(0.002)}  # grey levels to [0, 1]
     assert promoted(default("pixels")) == {"mask_ratio": None, "noise_level": None}
 
 
@@ -153,6 +161,9 @@ def test_an_image_that_does_not_halve_is_an_error_that_names_a_size() -> None:
     check_levels("unet_nano", 8, 12)
     with pytest.raises(UserError, match=r"unet_small needs sides divisible by 16.*data\.image_size to 32"):
         check_levels("unet_small", 28, 28)
+    check_levels("unet/resnet18", 64, 32)
+    with pytest.raises(UserError, match=r"unet/resnet18 needs sides divisible by 32.*data\.image_size to 32"):
+        check_levels("unet/resnet18", 28, 28)
 
 
 def test_layers_are_named_in_order_of_depth() -> None:
@@ -160,6 +171,7 @@ def test_layers_are_named_in_order_of_depth() -> None:
     assert layer_names(RandomInitOptions(encoder="unet_nano")) == ("enc1", "enc2", "bottleneck", "dec2", "dec1")
     assert layer_names(default("pixels")) == ("pixels",)
     assert layer_names(RandomInitOptions(encoder="timm/resnet18")) is None
+    assert layer_names(RandomInitOptions(encoder="unet/resnet18")) is None
 
 
 @pytest.mark.parametrize(
@@ -173,6 +185,8 @@ def test_layers_are_named_in_order_of_depth() -> None:
         ("conv_nano", "last", "stage5"),
         ("timm/resnet18", "last", "last"),
         ("timm/resnet18", "2", "stage2"),
+        ("unet/resnet18", "last", "last"),
+        ("unet/resnet18", "dec5", "dec5"),
     ],
 )
 def test_layers_can_be_named_by_place(encoder: str, layer: str, name: str) -> None:
@@ -183,6 +197,8 @@ def test_layers_can_be_named_by_place(encoder: str, layer: str, name: str) -> No
 def test_an_unknown_layer_is_an_error_that_lists_the_layers(layer: str) -> None:
     with pytest.raises(UserError, match=r"layer of vit_tiny.*block1, block2.*last"):
         resolve_layer(RandomInitOptions(encoder="vit_tiny"), layer)
+    with pytest.raises(UserError, match=r"layer of unet/resnet18.*bottleneck, dec1, .*enc5, last"):
+        resolve_layer(RandomInitOptions(encoder="unet/resnet18"), layer)
 
 
 def test_options_import_neither_torch_nor_ray() -> None:

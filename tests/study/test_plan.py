@@ -148,6 +148,29 @@ def test_a_patch_that_does_not_divide_the_image(raw: dict[str, Any], record: Dat
         plan_of(raw, record)
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        (
+            "unet_mixed",
+            {"patch": 3},
+            r"unet_mixed\.patch: 3 does not divide an image of 8 x 8 pixels; valid: 1, 2, 4, 8",
+        ),
+        (
+            "unet_masked",
+            {"encoder": "unet/resnet18"},
+            r"unet_masked\.encoder: unet/resnet18 needs sides divisible by 32",
+        ),
+    ],
+)
+def test_a_u_net_that_does_not_fit_the_image(
+    raw: dict[str, Any], record: DataRecord, method: str, options: dict[str, Any], message: str
+) -> None:
+    raw["methods"][method] = {"batch_size": 32, **options}
+    with pytest.raises(UserError, match=message):
+        plan_of(raw, record)
+
+
 def test_the_study_key_ignores_what_changes_no_number(raw: dict[str, Any]) -> None:
     before = study_key(parse_study(raw, "test"))
     assert study_key(parse_study(raw | {"description": "x", "resources": {"workers": 3}}, "test")) == before
@@ -160,3 +183,100 @@ def test_every_study_that_comes_with_bench_is_valid(studies: Path) -> None:
     for file in files:
         study = load_study(file)
         assert parse_study(study.as_json(), file.name).as_json() == study.as_json()
+
+
+FUSION = {"protocol": "fusion", "partner": "conv_nano", "label_budgets": [1], "draws": 2}
+
+
+def fused(raw: dict[str, Any], *entries: dict[str, Any]) -> dict[str, Any]:
+    """A study of a ViT of 64 channels and a U-Net, each under these fusion entries."""
+    methods = {"random_init": {"encoder": "vit_nano"}, "unet_masked": {}}
+    evaluate = [{**FUSION, **entry} for entry in entries]
+    return raw | {"methods": methods, "scientific": {}, "nuisance": {}, "evaluate": evaluate, "seeds": 2}
+
+
+def controls_of(plan: Plan) -> list[list[str | None]]:
+    """The controls of each partner, each once, in order."""
+    partners = [item for item in plan.pretrainings if item.setting.method == "partner"]
+    assert all(item.seed is None and cell.layer == "none" for item in partners for cell in _cells(item))
+    return [list(dict.fromkeys(cell.fuse for cell in _cells(item))) for item in partners]
+
+
+def _cells(item: Any) -> list[Any]:
+    return [cell for unit in item.units for cell in unit.cells.values()]
+
+
+def test_controls_of_fusion_are_an_entrant_of_their_own(raw: dict[str, Any], record: DataRecord) -> None:
+    plan = plan_of(fused(raw, {"layers": ["enc1", "last"]}), record)
+    assert controls_of(plan) == [["partner_only", "second_partner", "pixels_pca_16", "pixels_pca_64"]]
+    others = [item for item in plan.pretrainings if item.setting.method != "partner"]
+    assert {cell.fuse for item in others for cell in _cells(item)} == {"concat"}
+    # a ViT has no enc1 and is read at its last layer alone; two seeds each, two draws
+    assert len(plan.row_keys()) == 2 * 2 + 2 * 2 * 2 + 4 * 2
+    assert plan.pretrainings[-1].options.encoder_name == "conv_nano"
+
+
+def test_entries_with_one_partner_share_its_controls(raw: dict[str, Any], record: DataRecord) -> None:
+    one = plan_of(fused(raw, {"methods": ["unet_masked"]}), record)
+    two = plan_of(fused(raw, {"methods": ["unet_masked"]}, {"methods": ["random_init"], "label_budgets": [5]}), record)
+    assert len(controls_of(two)) == 1
+    assert set(one.row_keys()) < set(two.row_keys())
+    assert len(set(two.row_keys())) == len(two.row_keys())
+    several = plan_of(fused(raw, {}, {"partner_seed": 1}, {"partner": "pixels"}, {"head": "mlp"}), record)
+    assert len(controls_of(several)) == 3  # another head has other controls, but of the same partner
+    assert controls_of(several)[2] == ["partner_only", "pixels_pca_64"]  # raw pixels have no second seed
+
+
+def test_a_pca_has_no_more_dimensions_than_the_data(raw: dict[str, Any], record: DataRecord) -> None:
+    entry = {"controls": ["pixels_pca"], "pca_dimensions": [3, 500]}
+    assert controls_of(plan_of(fused(raw, entry), record)) == [["pixels_pca_3", "pixels_pca_64"]]
+    few = plan_of(fused(raw, entry), replace(record, image_shape=(224, 224, 3), n_train=300))
+    assert controls_of(few) == [["pixels_pca_3", "pixels_pca_300"]]
+    unknown = fused(raw, {"controls": ["pixels_pca"]}) | {"methods": {"random_init": {"encoder": "timm/resnet18"}}}
+    with pytest.raises(UserError, match=r"evaluate.0.pca_dimensions: say how many"):
+        plan_of(unknown, record)
+    assert controls_of(plan_of(fused(raw, {"controls": []}), record)) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"partner": "conv_nan"}, r"evaluate.0.partner: unknown encoder 'conv_nan' \(did you mean 'conv_nano'\?\)"),
+        ({"partner": "pixels", "controls": ["second_partner"]}, r"controls: there is no second pixels"),
+        ({"partner": "pixels", "train_partner": True}, r"train_partner: the partner 'pixels' has no weights"),
+        ({"augmentation": "affine"}, r"augmentation: 'affine' needs train_partner: true"),
+        ({"imbalance": "focal"}, r"imbalance: 'focal' cannot be used .*valid here: none, class_weights, logit_adj"),
+        ({"imbalance": "rare_augmentation", "head": "mlp"}, r"'rare_augmentation' cannot be used by fusion"),
+        ({"imbalance": "rare_augmentation", "train_partner": True}, r"strengthens the augmentation of fusion"),
+        ({"partner_weights": "nowhere.pth"}, r"evaluate.0.partner_weights: there is no file 'nowhere.pth'"),
+    ],
+)
+def test_a_fusion_that_cannot_be_is_refused(
+    raw: dict[str, Any], record: DataRecord, entry: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        plan_of(fused(raw, entry), record)
+
+
+def test_the_partner_is_named_in_its_entry_alone(raw: dict[str, Any], record: DataRecord) -> None:
+    with pytest.raises(UserError, match=r"methods.partner: .* evaluate.N.partner"):
+        plan_of(raw | {"methods": {"partner": {"encoder": "conv_nano"}}, "scientific": {}, "nuisance": {}}, record)
+
+
+def test_keys_follow_the_partners_weights(raw: dict[str, Any], record: DataRecord, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    keys = []
+    for content in (b"one", b"two", b"one"):
+        path.write_bytes(content)
+        keys.append(plan_of(fused(raw, {"partner_weights": str(path)}), record).row_keys())
+    assert keys[0] == keys[2]
+    assert not set(keys[0]) & set(keys[1])
+
+
+def test_pretrainings_do_not_depend_on_the_fusion(raw: dict[str, Any], record: DataRecord) -> None:
+    def others(*entries: dict[str, Any]) -> set[str]:
+        made = plan_of(fused(raw, *entries), record).pretrainings
+        return {key for item in made if item.setting.method != "partner" for unit in item.units for key in unit.cells}
+
+    assert others({}) == others({"controls": ["partner_only"]}) == others({"pca_dimensions": [2]})
+    assert others({}) < others({"fuse": ["concat", "gated"]})

@@ -15,9 +15,11 @@ from bench.study.protocols import (
     Cell,
     FinetuneOptions,
     FusionOptions,
+    Join,
     KnnOptions,
     LinearOptions,
     cells,
+    control_cells,
 )
 
 
@@ -65,13 +67,43 @@ def test_cells_grow_with_the_options() -> None:
     assert set(few) < set(more)
 
 
-def test_the_control_of_fusion_reads_no_layer() -> None:
-    wanted = cells(FusionOptions(label_budgets=["all"]), ["enc1", "enc2"])
-    assert wanted == [
-        Cell("all", 0, "enc1", "concat"),
-        Cell("all", 0, "enc2", "concat"),
-        Cell("all", 0, NO_LAYER, PARTNER_ONLY),
+def test_the_controls_of_fusion_read_no_layer() -> None:
+    options = FusionOptions(label_budgets=["all"], fuse=["concat", "cross_attention"], partner="conv_nano")
+    assert cells(options, ["enc1", "enc2"]) == [
+        Cell("all", 0, layer, fuse) for fuse in ("concat", "cross_attention") for layer in ("enc1", "enc2")
     ]
+    assert [cell.fuse for cell in control_cells(options, [16])] == [
+        *(PARTNER_ONLY, "second_partner", "pixels_pca_16"),
+        *("partner_only_cross_attention", "second_partner_cross_attention"),  # a PCA has no positions
+    ]
+    assert {cell.layer for cell in control_cells(options, [16])} == {NO_LAYER}
+
+
+@pytest.mark.parametrize(
+    ("name", "join"),
+    [
+        ("concat", Join(None, "concat")),
+        ("cross_attention", Join(None, "cross_attention")),
+        ("partner_only", Join("partner_only", "concat")),
+        ("second_partner_gated", Join("second_partner", "gated")),
+        ("pixels_pca_16", Join("pixels_pca", "concat", 16)),
+        ("pixels_pca_16_cross_attention", Join("pixels_pca", "cross_attention", 16)),
+    ],
+)
+def test_a_join_has_one_name(name: str, join: Join) -> None:
+    assert join.name == name
+    assert Join.parse(name) == join
+    for wrong in (f"{name}_", f"{name}s", name.upper(), ""):
+        with pytest.raises(ValueError, match="names no fusion"):
+            Join.parse(wrong)
+
+
+def test_learning_rates_of_fusion_follow_what_is_trained() -> None:
+    assert FusionOptions().rates() == (3e-4, 1e-3, 3e-3)
+    assert FusionOptions(train_partner=True).rates() == (1e-4,)  # as published
+    assert FusionOptions(lr=0.5, lr_grid=[0.1]).rates() == (0.1, 0.5)
+    assert [FusionOptions(head=head).exact("concat") for head in ("linear", "mlp")] == [True, False]
+    assert not FusionOptions().exact("gated")
 
 
 def test_finetuning_has_one_layer() -> None:

@@ -15,7 +15,19 @@ TINY: dict[str, dict[str, object]] = {
     "mae": {"mask_ratio": 0.5},
     "unet_masked": {},
     "unet_denoise": {"sigma": 0.3},
+    "unet_mixed": {"sigma": 0.3},
     "simclr": {},
+    "swav": {"prototypes": 16, "queue": 32, "queue_from": 0.3, "freeze_steps": 2, "local_crops": 2},
+    "dino": {
+        "prototypes": 32,
+        "head_width": 32,
+        "local_crops": 1,
+        "weight_decay_end": 0.4,
+        "centring": "centre",
+        "momentum": 0.99,
+        "teacher_temperature": 0.07,
+    },
+    "self_masking": {"queue": 16, "prototypes": 8, "local_crops": 2, "freeze_steps": 1},
 }
 
 

@@ -6,24 +6,46 @@ import hashlib
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.study.methods.classic import HogOptions, KmeansPatchesOptions, PcaPixelsOptions
+from bench.study.methods.dino import DinoOptions
 from bench.study.methods.mae import MaeOptions
 from bench.study.methods.options import MethodOptions, Precision, TrainedOptions
+from bench.study.methods.partner import PartnerOptions
+from bench.study.methods.self_masking import SelfMaskingOptions
 from bench.study.methods.simclr import SimclrOptions
-from bench.study.methods.unet import UnetDenoiseOptions, UnetMaskedOptions, UnetOptions
+from bench.study.methods.swav import SwavOptions
+from bench.study.methods.unet import (
+    MaskOptions,
+    NoiseOptions,
+    UnetDenoiseOptions,
+    UnetMaskedOptions,
+    UnetMixedOptions,
+    UnetOptions,
+)
 from bench.study.methods.untrained import PixelsOptions, RandomInitOptions, TimmOptions
 
 __all__ = [
     "METHODS",
+    "DinoOptions",
+    "HogOptions",
+    "KmeansPatchesOptions",
     "MaeOptions",
+    "MaskOptions",
     "MethodOptions",
+    "NoiseOptions",
+    "PartnerOptions",
+    "PcaPixelsOptions",
     "PixelsOptions",
     "Precision",
     "RandomInitOptions",
+    "SelfMaskingOptions",
     "SimclrOptions",
+    "SwavOptions",
     "TimmOptions",
     "TrainedOptions",
     "UnetDenoiseOptions",
     "UnetMaskedOptions",
+    "UnetMixedOptions",
     "UnetOptions",
     "promoted",
     "resolve_precision",
@@ -36,10 +58,18 @@ METHODS: dict[str, type[MethodOptions]] = {
         MaeOptions,
         UnetMaskedOptions,
         UnetDenoiseOptions,
+        UnetMixedOptions,
         SimclrOptions,
+        SwavOptions,
+        DinoOptions,
+        SelfMaskingOptions,
         RandomInitOptions,
         PixelsOptions,
+        HogOptions,
+        PcaPixelsOptions,
+        KmeansPatchesOptions,
         TimmOptions,
+        PartnerOptions,
     )
 }
 
@@ -53,20 +83,29 @@ def resolve_precision(options: MethodOptions, gpus: int) -> MethodOptions:
 
 def promoted(options: MethodOptions) -> dict[str, float | None]:
     """The axes that have a column of their own in the table of rows: mask_ratio and noise_level, null where absent."""
-    return {"mask_ratio": getattr(options, "mask_ratio", None), "noise_level": getattr(options, "sigma", None)}
+    return {axis: getattr(options, axis, None) for axis in ("mask_ratio", "noise_level")}
 
 
 def weights_digest(options: MethodOptions) -> str | None:
-    """SHA-256 of the weights file the options name, so that a key follows its content; None where none is named.
+    """SHA-256 of the weights the options name, so that a key follows their content; None where none are named.
+
+    Of a folder (an encoder that a study kept) the safetensors files count and the card, not the record of its training.
 
     Raises:
-        UserError: the file does not exist.
+        UserError: the file does not exist, or the folder holds no weights.
     """
-    weights = getattr(options, "weights", None)
-    if weights is None:
-        return None
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise UserError(f"{options.name}.weights: there is no file {weights!r}")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    named = [(field, getattr(options, field, None)) for field in ("weights", "densities")]
+    digests = [_digest(f"{options.name}.{field}", path) for field, path in named if path is not None]
+    return "+".join(digests) or None
+
+
+def _digest(key: str, named: str) -> str:
+    path = Path(named).expanduser()
+    files = [path] if path.is_file() else [*sorted(path.glob("*.safetensors")), *path.glob("card.json")]
+    if not files:
+        what = "are no weights in the folder" if path.is_dir() else "is no file"
+        raise UserError(f"{key}: there {what} {named!r}")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

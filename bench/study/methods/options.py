@@ -73,3 +73,7 @@ class TrainedOptions(MethodOptions):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps spent in linear warm-up")
     augmentation: str = Field("none", description="augmentation policy applied to the images before the pretext task")
     precision: Precision = Field("auto", description="auto: bf16 autocast on a GPU, fp32 on a CPU")
+
+    def weight_decay_at(self, step: int, steps: int) -> float | None:
+        """The weight decay of a step of the training; None: it stays as it is."""
+        return None

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from bench.errors import UserError
-from bench.study.encoders import Family
+from bench.study.encoders import Family, check_skip
 from bench.study.methods.options import MethodOptions
 
 
@@ -20,9 +20,14 @@ class RandomInitOptions(MethodOptions):
     families: ClassVar[tuple[Family, ...]] = ("vit", "conv", "unet", "timm")
     paper: ClassVar[str] = "no pretraining"
 
-    encoder: str = Field("vit_nano", description="encoder preset, or timm/NAME")
+    encoder: str = Field("vit_nano", description="encoder preset, timm/NAME or unet/NAME")
     patch_size: int | None = Field(None, ge=1, description="patch side in pixels (vit); null: by image size")
     skip: bool = Field(True, description="whether a U-Net's decoder reads the encoder's maps")
+
+    @model_validator(mode="after")
+    def _can_skip(self) -> Self:
+        check_skip("random_init.skip", self.encoder, self.skip)
+        return self
 
 
 class PixelsOptions(MethodOptions):

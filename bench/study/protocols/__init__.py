@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.study.protocols.finetune import FinetuneOptions
-from bench.study.protocols.fusion import PARTNER_ONLY, FusionOptions
+from bench.study.protocols.finetune_mask import FinetuneMaskOptions
+from bench.study.protocols.fusion import PARTNER_ONLY, FusionOptions, Join
 from bench.study.protocols.knn import KnnOptions
+from bench.study.protocols.label_propagation import LabelPropagationOptions
 from bench.study.protocols.linear import LinearOptions
+from bench.study.protocols.nearest_centroid import NearestCentroidOptions
 from bench.study.protocols.options import (
     ALL,
     NO_LAYER,
@@ -21,6 +24,7 @@ from bench.study.protocols.options import (
     Selection,
     budget_order,
 )
+from bench.study.protocols.robustness import RobustnessOptions, Shift
 
 __all__ = [
     "ALL",
@@ -29,19 +33,36 @@ __all__ = [
     "PROTOCOLS",
     "WITHIN_BUDGET_FROM",
     "Cell",
+    "FinetuneMaskOptions",
     "FinetuneOptions",
     "FusionOptions",
     "HeadOptions",
+    "Join",
     "KnnOptions",
+    "LabelPropagationOptions",
     "LinearOptions",
+    "NearestCentroidOptions",
     "ProtocolOptions",
+    "RobustnessOptions",
     "Selection",
+    "Shift",
     "budget_order",
     "cells",
+    "control_cells",
 ]
 
 PROTOCOLS: Mapping[str, type[ProtocolOptions]] = {
-    options.name: options for options in (LinearOptions, KnnOptions, FusionOptions, FinetuneOptions)
+    options.name: options
+    for options in (
+        LinearOptions,
+        KnnOptions,
+        FusionOptions,
+        FinetuneOptions,
+        FinetuneMaskOptions,
+        NearestCentroidOptions,
+        LabelPropagationOptions,
+        RobustnessOptions,
+    )
 }
 
 
@@ -54,11 +75,25 @@ def cells(options: ProtocolOptions, layers: Sequence[str]) -> list[Cell]:
             layer is "last".
 
     Returns:
-        Cells in a fixed order, each once; "all" has draw 0 only. The control rows of fusion have layer "none".
+        Cells in a fixed order, each once; "all" has draw 0 only.
     """
+    return _spread(options, _sources(options, layers))
+
+
+def control_cells(options: FusionOptions, dimensions: Sequence[int]) -> list[Cell]:
+    """Every score these options ask of their partner; the cells read no layer of an encoder: theirs is "none".
+
+    Args:
+        options: of fusion.
+        dimensions: of the PCA of pixels that the partner is joined with.
+    """
+    return _spread(options, [(NO_LAYER, join.name) for join in options.control_joins(tuple(dimensions))])
+
+
+def _spread(options: ProtocolOptions, sources: Sequence[tuple[str, str | None]]) -> list[Cell]:
     return [
         Cell(label_budget, draw, layer, fuse)
-        for layer, fuse in _sources(options, layers)
+        for layer, fuse in sources
         for label_budget in options.label_budgets
         for draw in range(1 if label_budget == ALL else options.draws)
     ]
@@ -69,5 +104,5 @@ def _sources(options: ProtocolOptions, layers: Sequence[str]) -> list[tuple[str,
     if isinstance(options, FinetuneOptions):
         return [("last", None)]
     if isinstance(options, FusionOptions):
-        return [(layer, fuse) for fuse in options.fuse for layer in layers] + [(NO_LAYER, PARTNER_ONLY)]
+        return [(layer, fuse) for fuse in options.fuse for layer in layers]
     return [(layer, None) for layer in layers]

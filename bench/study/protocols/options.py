@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bench.study.protocols.imbalance import REMEDY, Remedy, check_convex
 
 ALL = "all"  # the label budget that holds the whole train pool; it has the one draw 0
 NO_LAYER = "none"  # the layer of a cell that reads no layer of the encoder (the partner alone)
@@ -66,6 +68,7 @@ class ProtocolOptions(BaseModel):
     name: ClassVar[str]
     version: ClassVar[int]
     summary: ClassVar[str]
+    listed: ClassVar[tuple[str, ...]] = ()  # options of which a study may give a list, one entry for each value
     cell_fields: ClassVar[frozenset[str]] = frozenset({"label_budgets", "draws", "layers", "methods", "where"})
 
     label_budgets: LabelBudgets = Field(
@@ -103,7 +106,17 @@ class HeadOptions(ProtocolOptions):
         description="candidates of C; c_default always is one",
     )
     folds: int = Field(default=5, ge=2, description="folds of the cross-validation inside the budget")
+    imbalance: Remedy = Field(default="none", description=REMEDY)
 
     def candidates(self) -> tuple[float, ...]:
         """Every C the selection may choose, ascending."""
         return tuple(sorted({*self.c_grid, self.c_default}))
+
+    def check_remedy(self) -> None:
+        """Raises ValueError where the head cannot take the remedy."""
+        check_convex(self.imbalance, f"the exact head of {self.name}")
+
+    @model_validator(mode="after")
+    def _remedy_fits(self) -> Self:
+        self.check_remedy()
+        return self
