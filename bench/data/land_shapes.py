@@ -93,8 +93,11 @@ def water(grid: Grid, numbers: np.random.Generator) -> np.ndarray:
     lake = grid.per_image(numbers.random(grid.count) < 0.35) * (
         height > grid.per_image(0.6 + 0.6 * numbers.random(grid.count))
     )
-    course = smooth_noise(grid, numbers, 14.0)
-    river = grid.per_image(numbers.random(grid.count) < 0.25) * (np.abs(course) < 0.12)
+    column, row = grid.places(numbers)
+    angle = grid.per_image(2 * np.pi * numbers.random(grid.count))
+    ramp = ((grid.x - column) * np.cos(angle) + (grid.y - row) * np.sin(angle)) / 14
+    course = smooth_noise(grid, numbers, 14.0) + ramp  # the ramp makes one winding line of its zeros, not rings
+    river = grid.per_image(numbers.random(grid.count) < 0.25) * (np.abs(course) < 0.3)
     return (lake + river).astype(bool)
 
 

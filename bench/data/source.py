@@ -19,7 +19,8 @@ SPLIT_VERSION = 1  # numerical version of splits and draws
 class Place:
     """Where the files of a data set lie under its root.
 
-    `folder` is empty for a set that comes with a library or is generated. `published` sets can be downloaded, in one known form.
+    `folder` is empty for a set that comes with a library or is generated. `published` sets can be downloaded, in one
+    known form.
     """
 
     folder: str

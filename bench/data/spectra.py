@@ -34,5 +34,5 @@ def mean_reflectance(bands: int) -> np.ndarray:
 
 
 def gains(bands: int) -> np.ndarray:
-    """What the sensor multiplies each band by, so that its brightest class is at a third of its range: [bands]."""
-    return 1 / (3 * mean_reflectance(bands).max(0))
+    """What the sensor multiplies each band by, so that its brightest class is at 0.4 of its range: [bands]."""
+    return 0.4 / (mean_reflectance(bands).max(0))

@@ -23,7 +23,7 @@ from bench.seeds import named_seed
 from bench.store.fragments import Fragments
 from bench.store.quota import clean
 from bench.study.plan import Pretraining, Unit
-from bench.study.protocols import NO_LAYER, FinetuneOptions
+from bench.study.protocols import NO_LAYER
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class _Task:
         """Features of every layer that any of the units reads, in one pass, and the seconds it took."""
         began = time.perf_counter()
         dataset = self.site.dataset()
-        read = [unit for unit in self.units if not isinstance(unit.protocol, FinetuneOptions)]
+        read = [unit for unit in self.units if unit.protocol.reads_features]
         layers = dict.fromkeys(cell.layer for unit in read for cell in unit.cells.values() if cell.layer != NO_LAYER)
         if not layers:
             return Features({}, np.asarray(dataset.splits.train)), 0.0

@@ -16,7 +16,9 @@ def check_finetuning(study: Study, settings: Sequence[Setting], record: DataReco
     UserError: fine-tuning is asked of features that have no weights, or for blocks that a network lacks.
     """
     for index, entry in enumerate(study.evaluate):
-        for setting in settings if isinstance(entry, FinetuneOptions) else ():
+        if not isinstance(entry, FinetuneOptions):
+            continue
+        for setting in settings:
             if judges(entry, setting):
                 try:
                     check_encoder(entry, setting.options.encoder_name, record.image_shape[2])

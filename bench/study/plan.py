@@ -10,6 +10,7 @@ from bench.errors import UserError
 from bench.store.datasets import DataRecord
 from bench.store.keys import content_key
 from bench.study import versions
+from bench.study.budgets import check_budgets, check_segmentation
 from bench.study.encoders import ENCODERS, check_levels, check_patch, family, is_smp, resolve_patch
 from bench.study.expand import Setting, expand, judges, layers_of
 from bench.study.fits import check_finetuning
@@ -19,7 +20,7 @@ from bench.study.methods.crops import MultiCropOptions
 from bench.study.methods.partner import PartnerOptions
 from bench.study.partners import cells_of_partner, check_partner_files, partner_settings
 from bench.study.protocols import PROTOCOLS, Cell, FusionOptions, ProtocolOptions, cells
-from bench.study.spec import Study, largest_budget
+from bench.study.spec import Study
 
 
 @dataclass(frozen=True)
@@ -150,31 +151,11 @@ def build_plan(study: Study, record: DataRecord, trials: Mapping[str, tuple[Tria
     check_partner_files(study)
     settings = [*expand(study), *partner_settings(study)]
     check_budgets(study, record)
+    check_segmentation(study, settings, record)
     check_finetuning(study, settings, record)
     for setting in settings:
         check_fits(setting, record)
     return Plan(study, record, tuple(_plan_setting(study, record, setting, trials) for setting in settings))
-
-
-def check_budgets(study: Study, record: DataRecord) -> None:
-    """Raises:
-    UserError: a budget cannot be bought from this train pool.
-    """
-    count, name = min(zip(record.pool_counts, record.class_names, strict=True))
-    asked = [
-        (f"evaluate.{index}.label_budgets", largest_budget(entry))
-        for index, entry in enumerate(study.evaluate)
-        if entry.draw_strategy == "balanced"
-    ]
-    budget = study.search.parsed_objective.label_budget
-    if study.nuisance and budget != "all":
-        asked.append(("search.objective", int(budget)))
-    for key, largest in asked:
-        if largest > count:
-            raise UserError(
-                f"{key}: {largest} labels per class, but class {name!r} has {count} images in the train pool of "
-                f"{record.name}; valid: 1 to {count}, or all"
-            )
 
 
 def check_fits(setting: Setting, record: DataRecord) -> None:

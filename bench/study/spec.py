@@ -16,6 +16,11 @@ from bench.study.claims import Claim
 from bench.study.protocols import ALL, PROTOCOLS, ProtocolOptions
 
 
+GENERATED = "land_cover"  # the data set that is made here, not read
+
+GENERATED = "land_cover"  # the test bed that is made rather than read
+
+
 class Model(BaseModel):
     """Frozen, and unknown keys are errors."""
 
@@ -66,10 +71,10 @@ class DataSpec(Model):
 
 
 class Objective(Model):
-    """What a search maximises, written `protocol.metric@labels per class`, on validation images."""
+    """What a search maximises, written `protocol.metric@labels`, on validation images."""
 
-    protocol: Literal["linear", "knn"]
-    metric: Literal["accuracy", "balanced_accuracy"]
+    protocol: Literal["linear", "knn", "segmentation"]
+    metric: Literal["accuracy", "balanced_accuracy", "miou"]
     label_budget: str
 
     @classmethod
@@ -79,13 +84,14 @@ class Objective(Model):
         Raises:
             ValueError: the text has another form.
         """
-        match = re.fullmatch(r"(linear|knn)\.(accuracy|balanced_accuracy)@(\d+|all)", text)
+        match = re.fullmatch(r"(?:(linear|knn)\.(accuracy|balanced_accuracy)|(segmentation)\.(miou))@(\d+|all)", text)
         if match is None:
             raise ValueError(
                 f"objective {text!r} is not understood; valid: PROTOCOL.METRIC@LABELS with PROTOCOL linear or knn, "
-                "METRIC accuracy or balanced_accuracy, LABELS per class or all, e.g. linear.balanced_accuracy@10"
+                "METRIC accuracy or balanced_accuracy, LABELS per class or all, e.g. linear.balanced_accuracy@10; or "
+                "segmentation.miou@IMAGES"
             )
-        return cls(protocol=match[1], metric=match[2], label_budget=match[3])
+        return cls(protocol=match[1] or match[3], metric=match[2] or match[4], label_budget=match[5])
 
 
 class SearchSpec(Model):
@@ -202,5 +208,5 @@ def _protocol(index: int, item: Any) -> ProtocolOptions:
 
 
 def largest_budget(options: ProtocolOptions) -> int:
-    """The largest number of labels per class the entry names; 0 when it names only 'all'."""
+    """The largest number of labels per class (or images, of a dense protocol) named; 0 when that is only 'all'."""
     return max((int(budget) for budget in options.label_budgets if budget != ALL), default=0)

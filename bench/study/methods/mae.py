@@ -17,7 +17,7 @@ class MaeOptions(TrainedOptions):
     """Masked autoencoder: a transformer sees the visible patches, a light decoder predicts the removed ones."""
 
     name: ClassVar[str] = "mae"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     families: ClassVar[tuple[Family, ...]] = ("vit", "timm")
     paper: ClassVar[str] = "He et al., Masked Autoencoders Are Scalable Vision Learners, arXiv 2111.06377"
     betas: ClassVar[tuple[float, float]] = (0.9, 0.95)

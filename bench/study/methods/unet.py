@@ -68,14 +68,14 @@ class UnetMaskedOptions(MaskOptions):
     """U-Net autoencoder that restores images with black patches."""
 
     name: ClassVar[str] = "unet_masked"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
 
 class UnetDenoiseOptions(NoiseOptions):
     """U-Net autoencoder that restores images from additive noise."""
 
     name: ClassVar[str] = "unet_denoise"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
 
 class UnetMixedOptions(NoiseOptions, MaskOptions):

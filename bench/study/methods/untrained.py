@@ -15,7 +15,7 @@ class RandomInitOptions(MethodOptions):
     """An encoder as it was initialised: what pretraining has to beat; with `finetune`, supervised from scratch."""
 
     name: ClassVar[str] = "random_init"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     trains: ClassVar[bool] = False
     families: ClassVar[tuple[Family, ...]] = ("vit", "conv", "unet", "timm")
     paper: ClassVar[str] = "no pretraining"

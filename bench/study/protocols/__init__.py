@@ -25,6 +25,7 @@ from bench.study.protocols.options import (
     budget_order,
 )
 from bench.study.protocols.robustness import RobustnessOptions, Shift
+from bench.study.protocols.segmentation import SegmentationOptions
 
 __all__ = [
     "ALL",
@@ -44,6 +45,7 @@ __all__ = [
     "NearestCentroidOptions",
     "ProtocolOptions",
     "RobustnessOptions",
+    "SegmentationOptions",
     "Selection",
     "Shift",
     "budget_order",
@@ -62,6 +64,7 @@ PROTOCOLS: Mapping[str, type[ProtocolOptions]] = {
         NearestCentroidOptions,
         LabelPropagationOptions,
         RobustnessOptions,
+        SegmentationOptions,
     )
 }
 
@@ -101,7 +104,7 @@ def _spread(options: ProtocolOptions, sources: Sequence[tuple[str, str | None]])
 
 def _sources(options: ProtocolOptions, layers: Sequence[str]) -> list[tuple[str, str | None]]:
     """What a head is put on: pairs of layer and fusion."""
-    if isinstance(options, FinetuneOptions):
+    if not options.reads_features:
         return [("last", None)]
     if isinstance(options, FusionOptions):
         return [(layer, fuse) for fuse in options.fuse for layer in layers]

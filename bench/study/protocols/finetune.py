@@ -38,6 +38,7 @@ class FinetuneOptions(ProtocolOptions):
     name: ClassVar[str] = "finetune"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "encoder and linear head trained together on the labels"
+    reads_features: ClassVar[bool] = False
 
     lr: float = Field(default=3e-3, gt=0, description="peak learning rate; large networks want less")
     lr_grid: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(

@@ -68,11 +68,14 @@ class ProtocolOptions(BaseModel):
     name: ClassVar[str]
     version: ClassVar[int]
     summary: ClassVar[str]
+    dense: ClassVar[bool] = False  # whether it learns from masks; its budgets then count labelled images
+    reads_features: ClassVar[bool] = True  # whether it reads kept features, of the layers that are named
     listed: ClassVar[tuple[str, ...]] = ()  # options of which a study may give a list, one entry for each value
     cell_fields: ClassVar[frozenset[str]] = frozenset({"label_budgets", "draws", "layers", "methods", "where"})
 
     label_budgets: LabelBudgets = Field(
-        default=("1", "2", "5", "10", "50", ALL), description="labels per class, or 'all' for the whole train pool"
+        default=("1", "2", "5", "10", "50", ALL),
+        description="labels per class (labelled images where masks are learned), or 'all' for the whole train pool",
     )
     draws: int = Field(default=5, ge=1, description="number of draws of each budget ('all' has one)")
     draw_strategy: Literal["balanced", "uniform"] = Field(
