@@ -26,6 +26,7 @@ class DataRecord:
     n_test: int
     skipped: tuple[tuple[str, str], ...] = ()  # path, reason
     masked: bool = False  # whether every pixel has a class
+    shown: tuple[tuple[int, ...], ...] = ()  # images of train, validation and test that show each class; of masks
 
     @staticmethod
     def path(root: Path, data_key: str) -> Path:
@@ -54,4 +55,5 @@ class DataRecord:
         known["class_names"] = tuple(known["class_names"])
         known["pool_counts"] = tuple(known["pool_counts"])
         known["skipped"] = tuple((path, reason) for path, reason in known.get("skipped", ()))
+        known["shown"] = tuple(tuple(counts) for counts in known.get("shown", ()))
         return cls(**known)

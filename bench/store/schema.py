@@ -50,7 +50,7 @@ ROW_COLUMNS = _columns(
     ("n_labels", pl.Int64, "total number of labelled images the budget holds"),
     ("draw", pl.Int64, "which examples the budget bought; draws nest over budgets"),
     ("layer", pl.String, "name of the encoder's layer that was read"),
-    ("fuse", pl.String, "how the layer is fused with the partner; null outside fusion"),
+    ("fuse", pl.String, "how the layer is fused with the partner, or the name of a control; null outside fusion"),
     ("partner", pl.String, "name of the partner encoder; null outside fusion"),
     ("selected", pl.String, "JSON object: what the selection chose (regulariser, k, learning rate)"),
     ("n_candidates", pl.Int64, "number of candidates the selection chose from; 1 where nothing was selected"),
@@ -88,7 +88,11 @@ ROW_COLUMNS = _columns(
     ("evaluate_seconds", pl.Float64, "wall seconds of the evaluation, shared evenly by the rows computed together"),
     ("parameters", pl.Int64, "parameters of the encoder"),
     ("bytes_added", pl.Int64, "bytes a deployment adds for this entrant"),
-    ("flops", pl.Float64, "multiply-adds of the encoder for one image, times two; null where not counted"),
+    (
+        "flops",
+        pl.Float64,
+        "multiply-adds of the networks the entrant runs on one image, times two; null where not counted",
+    ),
     (
         "inference_per_second",
         pl.Float64,

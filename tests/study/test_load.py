@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError
+from bench.study.expand import expand
 from bench.study.load import find_study, load_study, parse_yaml
 
 
@@ -100,6 +101,7 @@ def test_yaml_reads_what_people_write() -> None:
     assert read == {"a": 1e-4, "b": -2e3, "c": 1.5e-3, "d": "e5", "e": 0.1, "f": 10}
 
 
+STUDIES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 BAD_YAML = ["a: 1\na: 2", "{a: 1, a: 2}", "? [1, 2]\n: 3", "!!python/object:os.system {}", "a: [", "\t"]
 
 
@@ -120,6 +122,13 @@ def test_no_override_ends_in_a_traceback(file: Path, override: str) -> None:
 def test_a_study_is_found_by_name(studies: Path) -> None:
     assert find_study(None) == find_study("quickstart") == studies / "quickstart.yaml"
     assert find_study("search_spaces/quickstart.yaml").name == "quickstart.yaml"
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_that_comes_with_bench_can_be_asked(path: Path) -> None:
+    study = load_study(path)
+    assert expand(study)
+    assert study.study == path.stem.replace("_", "-")
 
 
 def test_a_missing_study_lists_those_that_exist() -> None:
