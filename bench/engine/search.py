@@ -8,6 +8,7 @@ never on which trial arrived first, and a search that was killed goes on as if i
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 import warnings
@@ -85,6 +86,7 @@ def _tune(
     searcher = SettingSearch(study, running, site, on_trial)
     searches = {key: item.search for key, item in running.items()}
     trial = partial(run_trial, study=study, record=record, site=site, searches=searches)
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # a path that the user gave as relative stays so
     storage = tempfile.mkdtemp(prefix="bench-tune-")  # Tune wants a folder; the records are in the store
     try:
         tune.Tuner(

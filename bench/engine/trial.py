@@ -38,12 +38,18 @@ def run_trial(
     The search seed is never a reported one: the best of several trials flatters the seed it was found on. An error of
     ours is reported as the state `failed`, so that Tune repeats only what the machine broke.
     """
-    search = searches[config["search_key"]]
-    trial = _Trial(study, record, site, search, config["number"], config["parameters"])
+    began = time.perf_counter()
     try:
-        trial.run()
+        search = searches[config["search_key"]]
+        _Trial(study, record, site, search, config["number"], config["parameters"]).run()
     except Exception as error:
-        trial.report(WORST, 0, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        report(began, WORST, 0, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def report(began: float, value: float, epoch: int, state: str, reason: str | None = None) -> None:
+    """Tells Tune where the trial that began then stands."""
+    seconds = time.perf_counter() - began
+    tune.report({"objective": value, "epoch": epoch, "state": state, "reason": reason, "seconds": seconds})
 
 
 class _Trial:
@@ -68,10 +74,10 @@ class _Trial:
         state = "complete" if status == "ok" else "diverged"
         made = TrialRecord(self.number, self.parameters, value, state, time.perf_counter() - self.began)
         keep_record(self.site, self.study, self.search, made, self.curve, reason)
-        self.report(WORST if value is None else value, last, state, reason)
+        report(self.began, WORST if value is None else value, last, state, reason)
 
     def _at_rung(self, epoch: int, method: Method) -> None:
-        self.report(self._score(method.encoder(), epoch), epoch, "running")
+        report(self.began, self._score(method.encoder(), epoch), epoch, "running")
 
     def _score(self, encoder: Encoder, epoch: int) -> float:
         value = score(encoder, self.site.dataset(), self.study.search.parsed_objective)
@@ -86,11 +92,6 @@ class _Trial:
             return trained.status, trained.reason, load_encoder(folder) if trained.status == "ok" else None
         method, result = train(self.site, self.key, name, self.options, on_epoch=on_epoch)
         return result.status, result.reason or None, method.encoder() if result.status == "ok" else None
-
-    def report(self, value: float, epoch: int, state: str, reason: str | None = None) -> None:
-        """Tells Tune where the trial stands."""
-        seconds = time.perf_counter() - self.began
-        tune.report({"objective": value, "epoch": epoch, "state": state, "reason": reason, "seconds": seconds})
 
 
 def keep_record(

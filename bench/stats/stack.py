@@ -64,7 +64,11 @@ def compare(
     chosen = [layout.scores[entrant] for entrant in dict.fromkeys(entrants)]
     if budgets is not None:
         chosen = [scores.only(budgets) for scores in chosen]
-    draws = sorted({draw for scores in chosen for draw in scores.draws})
+    drawn = [set(scores.draws) for scores in chosen if scores.draws]
+    # What one entrant was never asked for is no gap to mend: only draws that all of them have can be compared.
+    draws = sorted(set.intersection(*drawn)) if drawn else []
+    if drawn and not draws:
+        return None
     spread = [_spread(scores, draws) for scores in chosen]
     kept = _complete([np.isfinite(values[..., 0]) for values in spread])
     if kept is None:
@@ -78,9 +82,9 @@ def compare(
     }
     n_seeds = {s.entrant: 0 if s.seedless else len(v) for s, v in zip(chosen, values, strict=True)}
     n_draws, n_groups = values[0].shape[1], values[0].shape[3] - 1
-    drawn = not all(all(scores.shared) for scores in chosen)
     cells = sum(v[..., 0].size for v in values)
-    coverage = cells / sum(int(np.isfinite(v[..., 0]).sum()) for v in spread)
+    had = [scores.values if scores.draws else v for scores, v in zip(chosen, spread, strict=True)]
+    coverage = cells / sum(int(np.isfinite(v[..., 0]).sum()) for v in had)
     mark = _mark(list(n_seeds.values()), n_draws if drawn else None, n_groups)
     cells_of = {scores.entrant: v for scores, v in zip(chosen, values, strict=True)}
     return Stack(factors, curves, cells_of, n_seeds, n_draws, cells, coverage, mark)
@@ -90,9 +94,7 @@ def _spread(scores: Scores, draws: Sequence[int]) -> FloatArray:
     """Scores on the draws of the comparison, [S, D, B, V]: NaN where absent; an entrant without draws has all."""
     if not scores.draws:
         return np.repeat(scores.values, max(len(draws), 1), axis=1)
-    values = np.full((len(scores.seeds), len(draws), *scores.values.shape[2:]), np.nan)
-    values[:, [draws.index(draw) for draw in scores.draws]] = scores.values
-    return values
+    return scores.values[:, [scores.draws.index(draw) for draw in draws]]
 
 
 def _complete(measured: list[BoolArray]) -> tuple[list[BoolArray], BoolArray] | None:

@@ -100,6 +100,26 @@ def test_missing_cells_cost_a_seed_or_a_draw(study: Study) -> None:
     assert stack.coverage == pytest.approx(stack.cells / (stack.cells + 4))
 
 
+def test_draws_that_one_entrant_was_never_asked_for_are_left_out_for_all(study: Study) -> None:
+    """A reference on two draws beside an entrant on four: no seed is lost for it."""
+    rows, items = study
+    fewer = rows.filter(~((pl.col("entrant") == "simclr") & (pl.col("draw") > 1)))
+    stack = compare(layout(fewer, items, metric="accuracy"), ["mae", "simclr"])
+    assert stack is not None
+    whole = compare(layout(rows, items, metric="accuracy"), ["mae", "simclr"])
+    assert whole is not None
+    assert stack.n_seeds == whole.n_seeds
+    assert (stack.n_draws, whole.n_draws) == (2, 4)
+    assert stack.coverage < whole.coverage == 1
+    common = rows.filter(pl.col("draw") < 2)
+    again = compare(layout(common, items, metric="accuracy"), ["mae", "simclr"])
+    assert again is not None
+    for name in ("mae", "simclr"):
+        np.testing.assert_array_equal(stack.curves[name].values, again.curves[name].values)
+    apart = rows.filter((pl.col("draw") < 2) == (pl.col("entrant") == "simclr"))
+    assert compare(layout(apart, items, metric="accuracy"), ["mae", "simclr"]) is None
+
+
 def test_leave_one_out_curves_are_those_of_the_rows_left(study: Study) -> None:
     rows, items = study
     stack = compare(layout(rows, items, metric="balanced_accuracy"), ["mae", "simclr"])
