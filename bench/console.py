@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.errors import UserError, unknown
+from bench.store.datasets import shown_name
 from bench.study.expand import expand
 from bench.study.load import find_study, load_study
 from bench.study.partners import partner_settings
@@ -99,7 +100,7 @@ def show_plan(study: str | None, overrides: Sequence[str], root: Path, console: 
 
     resolved = load_study(find_study(study), overrides)
     record = DataRecord.load(root, data_key(resolved.data))
-    console.print(f"[bold]{resolved.study}[/] on {resolved.data.name}", highlight=False)
+    console.print(f"[bold]{resolved.study}[/] on {shown_name(resolved.data.name)}", highlight=False)
     if record is None:
         console.print(_unread_table(resolved))
         console.print("rows, cache hits and time: unknown until the images are read", highlight=False)

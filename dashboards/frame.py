@@ -15,6 +15,7 @@ from bench.results.opening import NoResultsError, Study
 from bench.results.progress import running
 from bench.results.summary import finding
 from bench.results.text import count_text
+from bench.store.datasets import shown_name
 from dashboards.loading import load_studies, results_root, stamp
 
 # A constant text: nothing that was read from results is ever put into markup.
@@ -135,7 +136,7 @@ def _facts(study: Study | None) -> str:
     if study is None:
         return "All rows of this folder"
     classes, tests = len(study.data.get("class_names") or ()), study.data.get("n_test")
-    parts = [study.name, str(study.data.get("name", ""))]
+    parts = [study.name, shown_name(str(study.data.get("name", "")))]
     if classes:
         parts.append(count_text(classes, "class", "classes"))
     if tests:

@@ -126,7 +126,16 @@ def _record(spec: DataSpec, key: str, sources: str, images: ImageStore, splits: 
         n_test=len(splits.test),
         skipped=images.skipped + _dropped(images, splits),
         masked=images.masks is not None,
+        shown=_shown(images, splits),
     )
+
+
+def _shown(images: ImageStore, splits: Splits) -> tuple[tuple[int, ...], ...]:
+    """How many images of train, validation and test show each class of the masks."""
+    if images.histograms is None:
+        return ()
+    parts = (splits.train, splits.validation, splits.test)
+    return tuple(tuple(int(count) for count in (images.histograms[part] > 0).sum(0)) for part in parts)
 
 
 def _dropped(images: ImageStore, splits: Splits) -> tuple[tuple[str, str], ...]:

@@ -113,5 +113,3 @@ def _sense(radiance: np.ndarray, numbers: np.random.Generator) -> np.ndarray:
     signal = gaussian_filter(sharp, sigma=(0, 0.5, 0.5, 0), mode="nearest")
     noise = np.sqrt(0.0015 * signal + 0.015**2) * numbers.standard_normal(signal.shape)
     return np.rint(255 * np.clip(signal + noise, 0, 1)).astype(np.uint8)
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bench.errors import unknown
+from bench.errors import UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,19 @@ def find_policy(name: str) -> Policy:
     if name not in POLICIES:
         raise unknown("augmentation", name, POLICIES)
     return POLICIES[name]
+
+
+def check_bands(name: str, channels: int) -> None:
+    """Checks that the images have what a policy changes.
+
+    Raises:
+        UserError: the policy changes colours, and the images are neither grey nor RGB.
+    """
+    if channels in (1, 3) or not _colours(find_policy(name)):
+        return
+    valid = ", ".join(other for other, policy in POLICIES.items() if not _colours(policy))
+    raise UserError(f"{name!r} jitters colours, which images of {channels} bands have not; valid here: {valid}")
+
+
+def _colours(policy: Policy) -> bool:
+    return bool(policy.jitter or policy.gray or policy.solarize)

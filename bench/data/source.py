@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bench.data.listing import list_files, list_images
 from bench.errors import UserError, unknown
+from bench.store.datasets import GENERATED
 from bench.store.keys import content_key, digest_bytes
-from bench.study.spec import GENERATED, DataSpec
+from bench.study.spec import DataSpec
 
 DECODE_VERSION = 1  # numerical version of reading and resizing
 GENERATOR_VERSION = 1  # numerical version of the land-cover test bed

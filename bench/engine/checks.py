@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from bench.data.policies import find_policy
+from bench.data.policies import check_bands, find_policy
 from bench.data.shape import ImageShape
 from bench.errors import UserError
-from bench.methods.encoder import build_encoder
+from bench.methods.attention import check_class_token
+from bench.methods.encoder import Encoder, build_encoder
 from bench.methods.smp_unet import check_network
+from bench.protocols.pyramid import pyramid
 from bench.study.encoders import SMP_PREFIX, TIMM_PREFIX, is_smp, is_timm, preset
 from bench.study.expand import Setting, judges
 from bench.study.methods.partner import PartnerOptions
 from bench.study.plan import Plan
-from bench.study.protocols import FinetuneOptions, FusionOptions
+from bench.study.protocols import FewShotOptions, FinetuneOptions, FusionOptions, SegmentationOptions
 
 
 def check_names(plan: Plan) -> None:
@@ -22,27 +24,33 @@ def check_names(plan: Plan) -> None:
     Raises:
         UserError: a name that nothing answers to; the message names the key and the valid ones.
     """
+    channels = plan.record.image_shape[2]
     for item in plan.settings:
         if isinstance(item.setting.options, PartnerOptions):  # named in its entry, below
             continue
-        _check_policy(f"{item.setting.method}.augmentation", getattr(item.setting.options, "augmentation", "none"))
+        if not item.setting.options.needs_masks:  # its augmentation is of image and mask together, and has no policy
+            policy = getattr(item.setting.options, "augmentation", "none")
+            _check_policy(f"{item.setting.method}.augmentation", policy, channels)
         if is_timm(item.setting.options.encoder_name):
             _check_network(f"{item.setting.method}.encoder", item.setting.options.encoder_name)
             _check_layers(plan, item.setting)
+            _check_tokens(plan, item.setting)
+            _check_maps(plan, item.setting)
         if is_smp(item.setting.options.encoder_name):
             _check_layers(plan, item.setting)
     for index, entry in enumerate(plan.study.evaluate):
         if isinstance(entry, FinetuneOptions | FusionOptions):
-            _check_policy(f"evaluate.{index}.augmentation", entry.augmentation)
+            _check_policy(f"evaluate.{index}.augmentation", entry.augmentation, channels)
         if isinstance(entry, FusionOptions):
             _check_partner(f"evaluate.{index}.partner", entry.partner)
             if is_timm(entry.partner) and entry.partner_weights is None:
                 _check_published(f"evaluate.{index}.partner", entry.partner)
 
 
-def _check_policy(key: str, name: str) -> None:
+def _check_policy(key: str, name: str, channels: int) -> None:
     try:
         find_policy(name)
+        check_bands(name, channels)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
 
@@ -86,18 +94,42 @@ def _check_layers(plan: Plan, setting: Setting) -> None:
         for index, entry in enumerate(plan.study.evaluate)
         if judges(entry, setting)
         for layer in entry.layers
-        if layer != "last"
+        if layer not in ("last", *setting.options.own_layers)
     }
-    name, options = setting.options.encoder_name, setting.options
-    if not asked and not is_smp(name):
+    if not asked and not is_smp(setting.options.encoder_name):
         return
-    height, width, channels = plan.record.image_shape
-    shape, mean, std = ImageShape(channels, height, width), [0.0] * channels, [1.0] * channels
-    try:
-        encoder = build_encoder(name, shape, mean, std, patch_size=getattr(options, "patch_size", None))
-    except UserError as error:
-        raise UserError(f"{setting.method}.{error}") from None
+    encoder = _built(plan, setting)
     for index, layer in sorted(asked):
         if layer not in encoder.layers and not (layer.isdecimal() and f"stage{layer}" in encoder.layers):
             valid = ", ".join(["last", *encoder.layers])
             raise UserError(f"evaluate.{index}.layers: {setting.label} has no layer {layer!r}; valid: {valid}")
+
+
+def _check_tokens(plan: Plan, setting: Setting) -> None:
+    """Builds the network once where few-shot episodes read its tokens."""
+    for index, entry in enumerate(plan.study.evaluate):
+        if isinstance(entry, FewShotOptions) and judges(entry, setting):
+            check_class_token(_built(plan, setting), f"evaluate.{index}.protocol", setting.options.encoder_name)
+            return
+
+
+def _check_maps(plan: Plan, setting: Setting) -> None:
+    """Builds the network once where decoders read its maps."""
+    for index, entry in enumerate(plan.study.evaluate):
+        if isinstance(entry, SegmentationOptions) and judges(entry, setting):
+            try:
+                pyramid(_built(plan, setting), entry.decoder)
+            except UserError as error:
+                raise UserError(f"evaluate.{index}.{error}") from None
+            return
+
+
+def _built(plan: Plan, setting: Setting) -> Encoder:
+    """The setting's network, without its weights."""
+    height, width, channels = plan.record.image_shape
+    shape, mean, std = ImageShape(channels, height, width), [0.0] * channels, [1.0] * channels
+    patch = getattr(setting.options, "patch_size", None)
+    try:
+        return build_encoder(setting.options.encoder_name, shape, mean, std, patch_size=patch)
+    except UserError as error:
+        raise UserError(f"{setting.method}.{error}") from None

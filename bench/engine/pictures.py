@@ -67,7 +67,9 @@ def _pictures(dataset: Dataset, method: Method) -> dict[str, np.ndarray]:
         method.eval()
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
-            found: dict[str, Tensor] = method.preview(images, Draws(seed, len(images), device=device))
+            masks = dataset.images.masks
+            known = [np.asarray(masks[chosen])] if method.needs_masks and masks is not None else []
+            found: dict[str, Tensor] = method.preview(images, Draws(seed, len(images), device=device), *known)
     finally:
         for module, mode in modes.items():
             module.training = mode

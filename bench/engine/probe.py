@@ -10,6 +10,7 @@ from bench.data.batches import to_float
 from bench.data.catalog import Dataset
 from bench.methods.feature_maps import Encoder
 from bench.protocols.heads import fit_heads
+from bench.protocols.segmentation import validation_miou
 from bench.study.spec import Objective
 
 DRAWS = 3  # averaged, so that a setting is not chosen by the luck of ten images
@@ -20,9 +21,14 @@ def score(encoder: Encoder, dataset: Dataset, objective: Objective) -> float:
     """The objective of this encoder, at its default layer, as the mean over a few draws of the label budget.
 
     The linear probe has the fixed default regulariser, C = 1 on features standardised over the labelled images'
-    pool; k-NN has k = min(5, labels per class).
+    pool; k-NN has k = min(5, labels per class); segmentation trains a U-Net decoder on the frozen encoder
+    for a hundred steps.
     """
     draws = 1 if objective.label_budget == "all" else DRAWS
+    if objective.protocol == "segmentation":
+        device = encoder.device.type
+        found = [validation_miou(dataset, encoder, objective.label_budget, draw, device) for draw in range(draws)]
+        return float(np.mean(found))
     budgets = [dataset.splits.budget(objective.label_budget, draw) for draw in range(draws)]
     pool = np.unique(np.concatenate([*budgets, dataset.splits.validation]))
     features = _standardised(encoder, dataset, pool)

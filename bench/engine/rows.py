@@ -93,10 +93,10 @@ def _scored(score: Score, measured: Mapping[str, float]) -> dict[str, Any]:
     return {
         "n_labels": score.n_labels,
         **score.metrics,
-        "class_counts": list(score.class_counts),
-        "class_correct": list(score.class_correct),
+        "class_counts": None if score.class_counts is None else list(score.class_counts),
+        "class_correct": None if score.class_correct is None else list(score.class_correct),
         "correct": score.correct,
-        "n_test": int(sum(score.class_counts)),
+        "n_test": None if score.class_counts is None else int(sum(score.class_counts)),
         "selected": _json(score.selected),
         "n_candidates": score.n_candidates,
         "n_selection_labels": score.n_selection_labels,

@@ -12,6 +12,7 @@ import torch
 
 from bench.engine.pictures import write_pictures
 from bench.engine.site import Site
+from bench.engine.stages import train_stages
 from bench.methods.base import Method
 from bench.methods.encoder import save_encoder
 from bench.methods.registry import build_method
@@ -19,7 +20,7 @@ from bench.seeds import named_seed
 from bench.store.artifacts import Artifacts
 from bench.store.files import read_json, write_json
 from bench.study.methods import MethodOptions
-from bench.training.loop import EpochReport, TrainingResult, pretrain
+from bench.training.loop import EpochReport, TrainingResult
 
 RECORD = "training.json"
 OnEpoch = Callable[[EpochReport], bool]
@@ -52,7 +53,8 @@ def find_trained(root: Path, key: str) -> tuple[Path, Trained] | None:
 def build(site: Site, key: str, name: str, options: MethodOptions) -> Method:
     """The method's network, initialised from the seed that the key names."""
     data = site.dataset()
-    return build_method(name, options, data.shape, data.mean, data.std, named_seed(key, "initialisation"))
+    classes = len(data.images.class_names)
+    return build_method(name, options, data.shape, data.mean, data.std, named_seed(key, "initialisation"), classes)
 
 
 def train(
@@ -76,19 +78,21 @@ def train(
     if not method.trains:
         return method, TrainingResult("ok", "", 0, 0.0, 0.0, [], [])
     data = site.dataset()
+    if method.needs_masks:
+        method.bind(data.images.masks, data.splits.train)
     folder = Artifacts(site.root).path("checkpoints", key)
     folder.mkdir(parents=True, exist_ok=True)
-    result = pretrain(
+    result = train_stages(
         method,
         data.images.images,
         options,
-        named_seed(key, "training"),
+        key,
         pool=data.splits.train,
+        checkpoints=folder,
+        on_epoch=on_epoch,
         rank=rank,
         world=world,
         device=site.device,
-        checkpoint=folder / "checkpoint.pt",
-        on_epoch=on_epoch,
     )
     return method, result
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,23 @@ from torch import Tensor, nn
 
 from bench.data.draws import Draws
 from bench.methods.feature_maps import Encoder
+from bench.study.methods import TrainedOptions
+
+
+class Stage(NamedTuple):
+    """One of several trainings that make a pretraining.
+
+    Attributes:
+        name: of its checkpoint and its seed.
+        method: what learns.
+        options: of this training.
+        pool: int64, numbers of the images it is trained on.
+    """
+
+    name: str
+    method: Method
+    options: TrainedOptions
+    pool: np.ndarray
 
 
 class Method(nn.Module):
@@ -19,11 +37,18 @@ class Method(nn.Module):
     Class attributes:
         trains: whether there is a loss.
         fits: whether there is a `fit`, which takes the place of a training.
+        needs_masks: whether it learns from masks: it is built for a number of classes, and `bind` gives it the masks.
+
+    Attributes:
+        targets: uint8 [P, H, W], what is to be learned of each image of the pool, in its order: the loop hands `loss`
+            those of the batch, int64 [N, H, W], as a third argument. None: there is nothing but images.
     """
 
     trains: ClassVar[bool] = True
     fits: ClassVar[bool] = False
+    needs_masks: ClassVar[bool] = False
     backbone: Encoder
+    targets: np.ndarray | None = None
 
     def __init__(self, backbone: Encoder) -> None:
         super().__init__()
@@ -56,9 +81,9 @@ class Method(nn.Module):
     def end_step(self) -> None:
         """Called behind the update: here, and not in `loss`, what is kept from step to step moves on (buffers)."""
 
-    def forward(self, images: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, images: Tensor, draws: Draws, *targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """`loss`, under the name that parallel wrappers call."""
-        return self.loss(images, draws)
+        return self.loss(images, draws, *targets)
 
     def encoder(self) -> Encoder:
         """What the pretraining leaves behind: it shares the method's weights, or is made from them at each call."""
@@ -73,6 +98,30 @@ class Method(nn.Module):
             seed: of every random choice.
         """
         raise TypeError(f"{type(self).__name__} has nothing to fit")
+
+    def bind(self, masks: np.ndarray | None, pool: np.ndarray) -> None:
+        """Sets `targets` ahead of the training, where `needs_masks` is true.
+
+        Args:
+            masks: uint8 [images, H, W], class of each pixel or 255; None where the data set has none.
+            pool: int64 [P], numbers of the images that may be read: the train pool.
+
+        Raises:
+            UserError: there are no masks.
+        """
+        raise TypeError(f"{type(self).__name__} learns from images alone")
+
+    def stages(self, images: np.ndarray, pool: np.ndarray, seed: int) -> Iterator[Stage]:
+        """Trainings behind the method's own: each is asked for when the one before it is done; none by default.
+
+        Where the last one is done too, the method takes up what they made. Options say so with `staged`.
+
+        Args:
+            images: uint8 [N, H, W, C], memory-mapped or not.
+            pool: int64, numbers of the images that may be read: the train pool.
+            seed: of every random choice between the trainings.
+        """
+        return iter(())
 
     def optimizer(self) -> torch.optim.Optimizer | None:
         """The optimiser that the task asks for; None: AdamW.

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.data.shape import ImageShape
 from bench.errors import UserError
+from bench.methods.cascade import CascadeEncoder
 from bench.methods.conv import ConvEncoder
 from bench.methods.feature_maps import Encoder, LayerInfo
 from bench.methods.hog import HogEncoder
@@ -48,6 +49,7 @@ FAMILIES: dict[str, type[Encoder]] = {
     "hog": HogEncoder,
     "pca_pixels": PcaEncoder,
     "kmeans_patches": KmeansEncoder,
+    "cascade": CascadeEncoder,
 }
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +16,7 @@ from bench.methods.base import Untrained
 from bench.seeds import named_seed
 
 BATCH = 512
+_NEGLIGIBLE = 1e-10  # variance relative to the largest, below which a direction holds rounding only
 
 
 class Fitted(Untrained):
@@ -50,3 +52,21 @@ def read_pooled(images: np.ndarray, indices: np.ndarray, shape: ImageShape) -> T
     """Stored images uint8 [N, H, W, C] as area-pooled float32 [n, C, h, w] in [0, 1], read a batch at a time."""
     batches = np.split(indices, range(BATCH, len(indices), BATCH))
     return torch.cat([area_pool(to_float(images[batch]), shape) for batch in batches])
+
+
+def whitening(rows: np.ndarray, components: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The leading principal directions of the rows, each scaled to variance one, as a map `rows @ weight.T + bias`.
+
+    Args:
+        rows: float [N, D].
+        components: directions, at most; those that the rows do not span are left out.
+        seed: of the solver.
+
+    Returns:
+        weight float64 [at most components, D] and bias.
+    """
+    pca = PCA(min(components, *rows.shape), random_state=seed % 2**32).fit(rows)
+    spanned = pca.explained_variance_ > _NEGLIGIBLE * pca.explained_variance_[0]
+    whitened = pca.components_[spanned] / np.sqrt(pca.explained_variance_[spanned])[:, None]
+    weight = whitened.astype(np.float64)
+    return weight, -weight @ pca.mean_

@@ -55,7 +55,14 @@ def _published(options: PartnerOptions, shape: ImageShape) -> Encoder:
     weights = options.weights and str(Path(options.weights).expanduser())
     try:
         normalisation = published_normalisation(name, shape.channels)
-        return TimmEncoder(shape, *normalisation, name=name, weights=weights, pretrained=weights is None)
+        return TimmEncoder(
+            shape,
+            *normalisation,
+            name=name,
+            weights=weights,
+            pretrained=weights is None,
+            key="fusion.partner_weights",
+        )
     except UserError as error:
         if weights is not None:
             raise

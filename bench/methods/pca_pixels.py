@@ -6,16 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from bench.data.shape import ImageShape
 from bench.methods.feature_maps import Encoder, LayerInfo
-from bench.methods.fitted import Fitted, area_pool, pooled_shape, read_pooled, sample_pool
+from bench.methods.fitted import Fitted, area_pool, pooled_shape, read_pooled, sample_pool, whitening
 from bench.seeds import named_seed
 from bench.study.methods import PcaPixelsOptions
-
-_NEGLIGIBLE = 1e-10  # variance relative to the largest, below which a direction holds rounding only
 
 
 class PcaEncoder(Encoder):
@@ -46,10 +43,10 @@ class PcaEncoder(Encoder):
         return {"pca_pixels": self.backbone(pixels)[:, :, None, None]}
 
     def load(self, weight: np.ndarray, bias: np.ndarray) -> None:
-        """Takes the map: weight [components, pixels] and bias [components]."""
+        """Takes the map: weight [components or fewer, pixels] and bias; the other components are zero."""
         with torch.no_grad():
-            self.backbone.weight.copy_(torch.from_numpy(weight))
-            self.backbone.bias.copy_(torch.from_numpy(bias))
+            self.backbone.weight.zero_()[: len(weight)] = torch.from_numpy(weight)
+            self.backbone.bias.zero_()[: len(bias)] = torch.from_numpy(bias)
 
 
 class PcaPixels(Fitted):
@@ -68,10 +65,4 @@ class PcaPixels(Fitted):
         encoder = self.backbone
         chosen = sample_pool(pool, self.options.samples, "pca_pixels", "sample")
         pixels = encoder.normalise(read_pooled(images, chosen, encoder.pooled)).flatten(1).numpy()
-        components = encoder.backbone.out_features
-        pca = PCA(min(components, len(pixels)), random_state=named_seed("pca_pixels", "solver") % 2**32).fit(pixels)
-        spanned = pca.explained_variance_ > _NEGLIGIBLE * pca.explained_variance_[0]
-        whitened = pca.components_[spanned] / np.sqrt(pca.explained_variance_[spanned])[:, None]
-        weight = np.zeros((components, pixels.shape[1]))
-        weight[: len(whitened)] = whitened
-        encoder.load(weight, -weight @ pca.mean_)
+        encoder.load(*whitening(pixels, encoder.backbone.out_features, named_seed("pca_pixels", "solver")))

@@ -14,11 +14,13 @@ from bench.methods.fusion_partner import Partner
 from bench.methods.hog import Hog
 from bench.methods.kmeans_patches import KmeansPatches
 from bench.methods.mae import Mae
+from bench.methods.noisy_labels import NoisyLabels
 from bench.methods.pca_pixels import PcaPixels
 from bench.methods.pixels import Pixels
 from bench.methods.published import Published
 from bench.methods.random_init import RandomInit
 from bench.methods.self_masking import SelfMasking
+from bench.methods.self_masking_cascade import SelfMaskingCascade
 from bench.methods.simclr import Simclr
 from bench.methods.swav import Swav
 from bench.methods.unet_denoise import UnetDenoise
@@ -35,6 +37,8 @@ METHODS: dict[str, type[Method]] = {
     "swav": Swav,
     "dino": Dino,
     "self_masking": SelfMasking,
+    "self_masking_cascade": SelfMaskingCascade,
+    "noisy_labels": NoisyLabels,
     "random_init": RandomInit,
     "pixels": Pixels,
     "hog": Hog,
@@ -46,7 +50,13 @@ METHODS: dict[str, type[Method]] = {
 
 
 def build_method(
-    name: str, options: MethodOptions, shape: ImageShape, mean: Sequence[float], std: Sequence[float], seed: int
+    name: str,
+    options: MethodOptions,
+    shape: ImageShape,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+    n_classes: int | None = None,
 ) -> Method:
     """A method on the CPU, initialised by its seed alone; torch's global generator is left as it was.
 
@@ -57,6 +67,7 @@ def build_method(
         mean: of the train pool, one per channel, in [0, 1] units.
         std: of the train pool, one per channel, in [0, 1] units.
         seed: of the initialisation.
+        n_classes: of the data; read by methods that learn from masks alone.
 
     Raises:
         UserError: no such method, or a network that does not fit the image.
@@ -65,4 +76,5 @@ def build_method(
         raise unknown("method", name, METHODS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return METHODS[name](options, shape, mean, std)
+        method = METHODS[name]
+        return method(options, shape, mean, std, *[n_classes] if method.needs_masks else [])

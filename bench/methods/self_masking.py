@@ -41,7 +41,7 @@ class SelfMasking(Method):
         self.backbone.requires_grad_(options.mode == "full")
         network = self.backbone.backbone
         if options.mode == "batchnorm" and not batch_norms(network):
-            raise UserError(f"self_masking.mode: 'batchnorm': {options.encoder!r} has no batch norm")
+            raise UserError(f"{options.name}.mode: 'batchnorm': {options.encoder!r} has no batch norm")
         self.scores = make_scores(options, network)
         self.initial = {name: buffer.clone() for name, buffer in network.named_buffers()}
 
@@ -124,7 +124,7 @@ def make_scores(options: SelfMaskingOptions, network: torch.nn.Module) -> Scores
     """
     if options.mode in ("full", "batchnorm", "frozen"):
         return None
-    names = masked_names(network, options.masked, "self_masking.masked")
+    names = masked_names(network, options.masked, f"{options.name}.masked")
     if options.mode == "mask":
         return Scores(network, names, threshold=options.threshold, initial=options.score_init)
     densities = dict.fromkeys(names, options.density) if options.densities is None else read_densities(options, names)
@@ -142,7 +142,7 @@ def read_densities(options: SelfMaskingOptions, names: Sequence[str]) -> dict[st
     lacking = [name for name in names if name not in bits]
     if lacking:
         raise UserError(
-            f"self_masking.densities: {options.densities!r} has no mask of {lacking[0]!r}, which {options.encoder!r} "
+            f"{options.name}.densities: {options.densities!r} has no mask of {lacking[0]!r}, which {options.encoder!r} "
             f"has ({len(lacking)} of {len(names)} are missing)"
         )
     return {name: float(bits[name].double().mean()) for name in names}
@@ -162,10 +162,10 @@ def read_backbone(options: SelfMaskingOptions, built: Encoder) -> Encoder:
     if path is not None and path.is_dir():
         return _same_network(load_encoder(path), built, options)
     if path is not None and not path.is_file():
-        raise UserError(f"self_masking.weights: there is no file or folder {options.weights!r}")
+        raise UserError(f"{options.name}.weights: there is no file or folder {options.weights!r}")
     if not is_timm(options.encoder):
         raise UserError(
-            f"self_masking.weights: {options.weights!r} is a file; weights of {options.encoder!r} are read from the "
+            f"{options.name}.weights: {options.weights!r} is a file; weights of {options.encoder!r} are read from the "
             f"folder that an earlier study kept (RESULTS/artifacts/encoders/KEY)"
         )
     name, weights = options.encoder.removeprefix(TIMM_PREFIX), None if path is None else str(path)
@@ -178,6 +178,7 @@ def read_backbone(options: SelfMaskingOptions, built: Encoder) -> Encoder:
         patch_size=options.patch_size,
         weights=weights,
         pretrained=options.pretrained,
+        key=f"{options.name}.weights",
     )
 
 
@@ -194,7 +195,7 @@ def _same_network(found: Encoder, built: Encoder, options: SelfMaskingOptions) -
     ]
     if differs:
         raise UserError(
-            f"self_masking.weights: {options.weights!r} is another network than {options.encoder!r} "
+            f"{options.name}.weights: {options.weights!r} is another network than {options.encoder!r} "
             f"({'; '.join(differs)})"
         )
     return found

@@ -24,7 +24,13 @@ class Swav(Method):
         super().__init__(build_encoder(options.encoder, shape, mean, std, patch_size=options.patch_size))
         self.options = options
         self.crops = multi_crop(options, self.backbone)
-        self.head = SwavHead(
+        self.head = self.make_head()
+        self.frozen = False
+
+    def make_head(self) -> SwavHead:
+        """A new projection and new prototypes, from torch's global generator: seed and fork around it."""
+        options = self.options
+        return SwavHead(
             self.backbone.layers[self.backbone.default_layer].channels,
             width=options.projection_width,
             out=options.projection_out,
@@ -34,7 +40,6 @@ class Swav(Method):
             epsilon=options.sinkhorn_epsilon,
             iterations=options.sinkhorn_iterations,
         )
-        self.frozen = False
 
     def begin_step(self, step: int, steps: int, epoch: int) -> None:
         options = self.options

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bench.data.shape import ImageShape
 from bench.errors import UserError, unknown
 from bench.methods.feature_maps import Encoder, LayerInfo
-from bench.study.encoders import check_patch
+from bench.study.encoders import TIMM_PREFIX, check_patch
 
 
 class TimmEncoder(Encoder):
@@ -32,6 +32,7 @@ class TimmEncoder(Encoder):
         patch_size: int | None = None,
         weights: str | None = None,
         pretrained: bool = False,
+        key: str = "timm.weights",
     ) -> None:
         """Builds the network.
 
@@ -43,11 +44,12 @@ class TimmEncoder(Encoder):
             patch_size: in pixels, for networks that can change it.
             weights: path of a weights file.
             pretrained: whether to download timm's weights.
+            key: of the option that names the weights, for errors.
 
         Raises:
-            UserError: timm has no such network, or its weights cannot be had.
+            UserError: timm has no such network, it does not fit the images, or its weights cannot be had.
         """
-        backbone = create_network(name, shape, patch_size, weights, pretrained)
+        backbone = create_network(name, shape, patch_size, weights, pretrained, key)
         layers = {
             f"stage{stage}": LayerInfo(info["num_chs"], info["reduction"])
             for stage, info in enumerate(backbone.feature_info, start=1)
@@ -80,7 +82,7 @@ class TimmEncoder(Encoder):
 
 
 def create_network(
-    name: str, shape: ImageShape, patch_size: int | None, weights: str | None, pretrained: bool
+    name: str, shape: ImageShape, patch_size: int | None, weights: str | None, pretrained: bool, key: str
 ) -> nn.Module:
     """A headless timm network for this image shape, with the weights asked for. Errors as `TimmEncoder`.
 
@@ -95,14 +97,18 @@ def create_network(
             raise UserError(f"patch_size: {name!r} cannot change its patches; leave patch_size out")
         check_patch("patch_size", patch_size, shape.height, shape.width)
         sizes["patch_size"] = patch_size
-    overlay = {"state_dict": read_weights(outline, weights)} if weights else None
+    overlay = {"state_dict": read_weights(outline, weights, key)} if weights else None
     try:
         return timm.create_model(
             name, pretrained=pretrained or bool(weights), pretrained_cfg_overlay=overlay, num_classes=0, **sizes
         )
-    except (RuntimeError, OSError) as error:
-        source = f"the file {weights!r}" if weights else "timm's hub"
-        raise UserError(f"timm: no weights for {name!r} from {source}: {str(error).strip()}") from error
+    except (AssertionError, RuntimeError, OSError) as error:
+        if isinstance(error, AssertionError) or not (weights or pretrained):  # networks check sizes in many ways
+            reason = " ".join(str(error).split()) or "it asserts another size"
+            size = f"{shape.height} x {shape.width} pixels"
+            raise UserError(f"encoder: {TIMM_PREFIX + name!r} cannot be built for {size}: {reason}") from error
+        where, source = (key, f"the file {weights!r}") if weights else ("timm", "timm's hub")
+        raise UserError(f"{where}: no weights for {name!r} from {source}: {str(error).strip()}") from error
 
 
 def create_outline(name: str) -> nn.Module:
@@ -113,7 +119,7 @@ def create_outline(name: str) -> nn.Module:
         return timm.create_model(name, num_classes=0)
 
 
-def read_weights(outline: nn.Module, weights: str) -> dict[str, Tensor]:
+def read_weights(outline: nn.Module, weights: str, key: str) -> dict[str, Tensor]:
     """The tensors of a weights file under timm's names; nothing is unpickled.
 
     Raises:
@@ -122,12 +128,12 @@ def read_weights(outline: nn.Module, weights: str) -> dict[str, Tensor]:
     try:
         tensors = load_state_dict(weights, weights_only=True)
     except Exception as error:  # a foreign file fails in as many ways as there are formats
-        raise UserError(f"timm.weights: cannot read {weights!r}: {error}") from error
+        raise UserError(f"{key}: cannot read {weights!r}: {error}") from error
     expected = [parameter for parameter, _ in outline.named_parameters()]
     lacking = [parameter for parameter in expected if parameter not in tensors]
     if lacking:
         raise UserError(
-            f"timm.weights: {weights!r} lacks {len(lacking)} of the {len(expected)} parameters of the network, "
+            f"{key}: {weights!r} lacks {len(lacking)} of the {len(expected)} parameters of the network, "
             f"{lacking[0]!r} to begin with"
         )
     return tensors

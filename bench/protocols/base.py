@@ -51,9 +51,10 @@ class Score:
         cell: what was asked.
         n_labels: labelled images the budget held.
         metrics: by name, as `bench.protocols.metrics.measure` gives them, or the protocol's own.
-        class_counts: int64 [K], test images of each class.
-        class_correct: int64 [K], those classified correctly.
-        correct: bitmap of correct test items in split order, numpy.packbits.
+        class_counts: int64 [K], test images of each class; None where images have no class of their own, and then
+            `extra` holds n_test.
+        class_correct: int64 [K], those classified correctly; None likewise.
+        correct: bitmap of correct test items in split order, numpy.packbits; None likewise.
         selected: what the selection chose, by name.
         n_candidates: among how many; 1 where nothing was selected.
         n_selection_labels: labels outside the budget that the selection read.
@@ -64,9 +65,9 @@ class Score:
     cell: Cell
     n_labels: int
     metrics: Mapping[str, float]
-    class_counts: np.ndarray
-    class_correct: np.ndarray
-    correct: bytes
+    class_counts: np.ndarray | None
+    class_correct: np.ndarray | None
+    correct: bytes | None
     selected: Mapping[str, float]
     n_candidates: int
     n_selection_labels: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
@@ -109,7 +108,9 @@ def _pspnet(channels: list[int], width: int) -> tuple[int, nn.Module, int, int]:
 
 def _deeplabv3plus(channels: list[int], width: int) -> tuple[int, nn.Module, int, int]:
     sizes: dict[str, Any] = {"encoder_depth": 5, "output_stride": 16, "atrous_rates": (12, 24, 36)}
-    decoder = DeepLabV3PlusDecoder([0, 0, *channels], out_channels=width, aspp_separable=True, aspp_dropout=0.5, **sizes)
+    decoder = DeepLabV3PlusDecoder(
+        [0, 0, *channels], out_channels=width, aspp_separable=True, aspp_dropout=0.5, **sizes
+    )
     return 2, decoder, width, 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.protocols import (
+    few_shot,
     finetune,
     finetune_mask,
     fusion,
@@ -13,6 +14,7 @@ from bench.protocols import (
     linear,
     nearest_centroid,
     robustness,
+    segmentation,
 )
 from bench.protocols.base import Evaluation, Score
 
@@ -25,4 +27,6 @@ PROTOCOLS: dict[str, Callable[[Evaluation], list[Score]]] = {
     "nearest_centroid": nearest_centroid.run,
     "label_propagation": label_propagation.run,
     "robustness": robustness.run,
+    "segmentation": segmentation.run,
+    "few_shot": few_shot.run,
 }

@@ -12,6 +12,7 @@ from bench.results.leaderboard import Board
 from bench.results.summary import finding, goal_text, reference_text
 from bench.results.table import GROUP_LINES, LINES, board_table, replicates_text, section, shared_tags
 from bench.results.text import budget_text, footnotes, metric_text
+from bench.store.datasets import shown_name
 
 __all__ = ["board_notes", "heading", "print_board", "render", "replicates_text", "shared_tags"]
 
@@ -47,7 +48,7 @@ def print_board(
 def heading(board: Board) -> Text:
     """`mae-mask-ratio on fashion_mnist  410 of 966 rows`."""
     study = board.study
-    name = f"{study.name} on {study.data.get('name', '?')}" if study else "all rows"
+    name = f"{study.name} on {shown_name(study.data.get('name', '?'))}" if study else "all rows"
     rows = f"{board.present:,} rows"
     if board.present < board.promised:
         rows = f"{board.present:,} of {board.promised:,} rows"

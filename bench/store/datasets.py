@@ -8,6 +8,13 @@ from typing import Any
 
 from bench.store.files import read_json, write_json
 
+GENERATED = "land_cover"  # the test bed that is made rather than read
+
+
+def shown_name(name: str) -> str:
+    """The name of a data set as people read it: the test bed is called one wherever it shows."""
+    return f"{name} (a generated test bed)" if name == GENERATED else name
+
 
 @dataclass(frozen=True)
 class DataRecord:

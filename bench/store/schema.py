@@ -46,7 +46,11 @@ ROW_COLUMNS = _columns(
     # evaluation
     ("protocol", pl.String, "how the encoder is judged"),
     ("protocol_options", pl.String, "JSON object: every resolved option of the protocol"),
-    ("label_budget", pl.String, "labels per class the protocol may see, or 'all'"),
+    (
+        "label_budget",
+        pl.String,
+        "labels per class the protocol may see (labelled images where it learns from masks), or 'all'",
+    ),
     ("n_labels", pl.Int64, "total number of labelled images the budget holds"),
     ("draw", pl.Int64, "which examples the budget bought; draws nest over budgets"),
     ("layer", pl.String, "name of the encoder's layer that was read"),
@@ -73,7 +77,7 @@ ROW_COLUMNS = _columns(
     ("pixel_accuracy", pl.Float64, "share of test pixels classified correctly; null outside segmentation"),
     ("boundary_f1", pl.Float64, "mean boundary F1 of the classes; null outside segmentation"),
     ("exact_ratio", pl.Float64, "share of episodes with every class decision right; null outside few-shot"),
-    ("class_counts", pl.List(pl.Int64), "test images of each class"),
+    ("class_counts", pl.List(pl.Int64), "test images of each class; null where images have no class of their own"),
     ("class_correct", pl.List(pl.Int64), "correctly classified test images of each class"),
     ("correct", pl.Binary, "bitmap of correct test items, in the order of the split table, numpy.packbits"),
     ("n_test", pl.Int64, "number of test items"),

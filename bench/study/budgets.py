@@ -39,15 +39,19 @@ def check_segmentation(study: Study, settings: Sequence[Setting], record: DataRe
         if isinstance(entry, SegmentationOptions):
             try:
                 entry.targets(record.class_names)
-                for setting in settings:
-                    if judges(entry, setting):
-                        check_encoder(setting.options.encoder_name)
             except UserError as error:
                 raise UserError(f"evaluate.{index}.{error}") from None
-    if PROTOCOLS[study.search.parsed_objective.protocol].dense:
-        for setting in settings:
-            if setting.nuisances:
-                check_encoder(setting.options.encoder_name)
+            _check_maps(f"evaluate.{index}", [setting for setting in settings if judges(entry, setting)])
+    if study.search.parsed_objective.protocol == SegmentationOptions.name:
+        _check_maps("search.objective", [setting for setting in settings if setting.nuisances])
+
+
+def _check_maps(key: str, settings: Sequence[Setting]) -> None:
+    for setting in settings:
+        try:
+            check_encoder(setting.options.encoder_name)
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
 
 
 def _check_images(key: str, what: str, largest: int, record: DataRecord) -> None:

@@ -95,12 +95,17 @@ class NamesEncoder(Protocol):
     @property
     def encoder_name(self) -> str: ...
 
+    @property
+    def own_layers(self) -> tuple[str, ...]: ...
+
 
 def layer_names(options: NamesEncoder) -> tuple[str, ...] | None:
     """The names of the encoder's layers in order of depth; None for `timm/` and `unet/`, which only torch can ask.
 
     Features that are no network (`pixels`, `hog`, ...) are understood too: they have one layer, of their own name.
     """
+    if options.own_layers:
+        return options.own_layers
     if options.encoder_name in ONE_LAYER:
         return (options.encoder_name,)
     if is_timm(options.encoder_name) or is_smp(options.encoder_name):

@@ -59,10 +59,12 @@ def _settings(study: Study, method: str) -> list[Setting]:
         raise unknown("method", method, METHODS, "methods")
     grids = {axis.split(".", 1)[1]: grid for axis, grid in study.scientific.items() if axis.split(".", 1)[0] == method}
     nuisances = {axis.split(".", 1)[1]: d for axis, d in study.nuisance.items() if axis.split(".", 1)[0] == method}
-    return [
+    made = [
         _setting(study, method, dict(zip(grids, point, strict=True)), nuisances)
         for point in itertools.product(*grids.values())
     ]
+    # an option may rule out another (noise none has no rate), and points of the grid come to the same
+    return [setting for place, setting in enumerate(made) if setting not in made[:place]]
 
 
 def _setting(study: Study, method: str, axes: dict[str, Any], nuisances: dict[str, Distribution]) -> Setting:
@@ -119,6 +121,12 @@ def _check_grid(study: Study) -> None:
             )
     if study.search.pruner != "none" and study.resources.workers:
         raise UserError("search.pruner: 'asha' needs resources.workers: 0; valid here: none")
+    staged = [method for method in study.methods if METHODS[method].staged]
+    if staged and study.resources.workers:
+        raise UserError(
+            f"resources.workers: {study.resources.workers}, but {staged[0]} trains several networks one behind the "
+            "other, which a worker group cannot; valid here: 0"
+        )
 
 
 def _check_axis(study: Study, role: str, axis: str) -> None:

@@ -1,4 +1,4 @@
-"""Whether a study's few-shot episodes can be drawn, and its networks have the tokens, as far as names and counts tell."""
+"""Whether a study's few-shot episodes can be drawn, and its encoders have patch tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.errors import UserError
 from bench.store.datasets import DataRecord
-from bench.study.encoders import ENCODERS
+from bench.study.encoders import ENCODERS, is_timm
 from bench.study.expand import Setting, judges
 from bench.study.protocols import FewShotOptions
 from bench.study.spec import Study
@@ -44,7 +44,7 @@ def check_class(name: str, count: int, shots: int, where: str = "test") -> None:
 
 def check_tokens(encoder: str) -> None:
     """Raises UserError for an encoder without patch tokens; of timm's networks only timm knows."""
-    if "/" in encoder and encoder.startswith("timm/"):
+    if is_timm(encoder):
         return
     if encoder not in ENCODERS or ENCODERS[encoder].family != "vit":
         valid = [name for name, preset in ENCODERS.items() if preset.family == "vit"]

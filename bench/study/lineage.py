@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -32,17 +34,53 @@ def current_versions() -> dict[str, int]:
 def source_hash(method: str, protocol: str) -> str:
     """Digest of the source of the modules that make such a row.
 
-    Those are the rooms data, training, methods and protocols, less the files of other methods and protocols: a new
-    method does not make old rows look edited.
+    Those are the rooms data, training, methods and protocols, less the files of methods and protocols that this one
+    does not build on: a new method does not make old rows look edited.
     """
-    others = {*METHODS, *PROTOCOLS} - {method, protocol}
+    return files_digest(_PACKAGE, method, protocol, {*METHODS, *PROTOCOLS})
+
+
+def files_digest(package: Path, method: str, protocol: str, names: Collection[str]) -> str:
+    """Digest of the files that `source_hash` speaks of.
+
+    Args:
+        package: folder of the rooms.
+        method: a method's name; its file is that of this name, if there is one.
+        protocol: a protocol's name, likewise.
+        names: of all methods and protocols.
+    """
+    others = set(names) - _built_on(package, {method, protocol}, names)
     digest = hashlib.sha256()
     for room in _SHARED:
-        for path in sorted((_PACKAGE / room).glob("*.py")):
+        for path in sorted((package / room).glob("*.py")):
             if path.stem not in others:
                 digest.update(f"{room}/{path.name}\0".encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:KEY_LENGTH]
+
+
+def _built_on(package: Path, start: set[str], names: Collection[str]) -> set[str]:
+    """The methods and protocols whose files these import, directly or through such files, and these.
+
+    What a shared file imports does not count: the tables of methods and of encoders import them all.
+    """
+    found: set[str] = set()
+    new = set(start)
+    while new:
+        found |= new
+        files = [package / room / f"{name}.py" for room in ("methods", "protocols") for name in new]
+        new = {module for path in files for module in _imports(path)} & set(names) - found
+    return found
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    """Last parts of the names of the modules of the package that a file imports; none where there is no file."""
+    if not path.is_file():
+        return frozenset()
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    modules = [node.module for node in nodes if node.module and node.module.startswith("bench.")]
+    return frozenset(module.rsplit(".", 1)[1] for module in modules if module.split(".")[1] in _SHARED)
 
 
 def current_sources() -> frozenset[str]:

@@ -13,6 +13,7 @@ from bench.study import versions
 from bench.study.budgets import check_budgets, check_segmentation
 from bench.study.encoders import ENCODERS, check_levels, check_patch, family, is_smp, resolve_patch
 from bench.study.expand import Setting, expand, judges, layers_of
+from bench.study.few_shot_fits import check_few_shot
 from bench.study.fits import check_finetuning
 from bench.study.methods import MaskOptions, MethodOptions, weights_digest
 from bench.study.methods.classic import ClassicOptions
@@ -152,6 +153,7 @@ def build_plan(study: Study, record: DataRecord, trials: Mapping[str, tuple[Tria
     settings = [*expand(study), *partner_settings(study)]
     check_budgets(study, record)
     check_segmentation(study, settings, record)
+    check_few_shot(study, settings, record)
     check_finetuning(study, settings, record)
     for setting in settings:
         check_fits(setting, record)
@@ -160,7 +162,8 @@ def build_plan(study: Study, record: DataRecord, trials: Mapping[str, tuple[Tria
 
 def check_fits(setting: Setting, record: DataRecord) -> None:
     """Raises:
-    UserError: the network cannot take images of this shape, or a batch is larger than the train pool.
+    UserError: the network cannot take images of this shape, there are no masks to learn from, or a batch is larger
+        than the train pool.
     """
     height, width, _ = record.image_shape
     encoder = setting.options.encoder_name
@@ -178,6 +181,8 @@ def check_fits(setting: Setting, record: DataRecord) -> None:
         setting.options.check_shape(height, width)
     if isinstance(setting.options, MultiCropOptions):
         setting.options.check_data(height, width, classes=len(record.class_names))
+    if setting.options.needs_masks and not record.masked:
+        raise UserError(f"methods.{setting.method}: learns from masks, and {record.name} has none; leave it out")
     batch = getattr(setting.options, "batch_size", 0)
     if batch > record.n_train:
         raise UserError(

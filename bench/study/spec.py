@@ -11,14 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench.errors import UserError, unknown
+from bench.store.datasets import GENERATED
 from bench.study.axes import Distribution, parse_distribution
 from bench.study.claims import Claim
 from bench.study.protocols import ALL, PROTOCOLS, ProtocolOptions
-
-
-GENERATED = "land_cover"  # the data set that is made here, not read
-
-GENERATED = "land_cover"  # the test bed that is made rather than read
 
 
 class Model(BaseModel):

@@ -25,6 +25,7 @@ class Batches:
         batch_size: int,
         seed: int,
         *,
+        targets: np.ndarray | None = None,
         rank: int = 0,
         world: int = 1,
         device: torch.device | str = "cpu",
@@ -36,6 +37,7 @@ class Batches:
             pool: int64 [P], numbers of the images that may be seen.
             batch_size: of the global batch.
             seed: of the order.
+            targets: uint8 [P, H, W], what is to be learned of each image of the pool; None: nothing but images.
             rank: number of this worker.
             world: number of workers.
             device: where the batches go.
@@ -48,6 +50,7 @@ class Batches:
         if batch_size % world:
             raise UserError(f"batch_size: {batch_size} does not divide among {world} workers")
         self.images, self.pool, self.batch_size, self.seed, self.device = images, pool, batch_size, seed, device
+        self._targets = None if targets is None else torch.from_numpy(targets).to(device)
         self.per_epoch = len(pool) // batch_size
         self.local = batch_size // world
         self._offset = rank * self.local
@@ -55,12 +58,22 @@ class Batches:
 
     def __getitem__(self, step: int) -> Tensor:
         """This worker's part of the step's batch: float32 [batch_size / world, C, H, W] in [0, 1]."""
-        epoch, place = divmod(step, self.per_epoch)
-        start = place * self.batch_size + self._offset
-        rows = self._order(epoch)[start : start + self.local]
+        rows = self._rows(step)
         if self._resident is not None:
             return to_float(self._resident[torch.from_numpy(rows).to(self.device)], self.device)
         return to_float(self.images[self.pool[rows]], self.device)
+
+    def targets(self, step: int) -> tuple[Tensor, ...]:
+        """What is to be learned of that part of the batch: int64 [batch_size / world, H, W], or nothing."""
+        if self._targets is None:
+            return ()
+        return (self._targets[torch.from_numpy(self._rows(step)).to(self.device)].long(),)
+
+    def _rows(self, step: int) -> np.ndarray:
+        """The pool's rows in this worker's part of the step's batch, int64 [batch_size / world]."""
+        epoch, place = divmod(step, self.per_epoch)
+        start = place * self.batch_size + self._offset
+        return self._order(epoch)[start : start + self.local]
 
     def _order(self, epoch: int) -> np.ndarray:
         """The epoch's permutation of the pool's rows, int64 [P]."""

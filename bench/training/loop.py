@@ -79,6 +79,7 @@ def pretrain(
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
+    checkpoint_end: bool = False,
     on_epoch: OnEpoch | None = None,
 ) -> TrainingResult:
     """Trains a method in place.
@@ -88,7 +89,7 @@ def pretrain(
     left as the last step made it, and no use.
 
     Args:
-        method: from `build_method`; moved to the device.
+        method: from `build_method`, bound to the masks of the same pool where it needs masks; moved to the device.
         images: uint8 [N, H, W, C], memory-mapped or not.
         options: the method's own. A method that does not train returns at once.
         seed: of the order of images and of each step's draws.
@@ -98,6 +99,7 @@ def pretrain(
         device: of this worker.
         checkpoint: file to continue from where it exists, and to write to; rank 0 reads and writes.
         checkpoint_seconds: wall seconds between writes.
+        checkpoint_end: whether to write behind the last step too, for a pretraining of several trainings.
         on_epoch: called on every worker behind every epoch; where any worker's call returns False, all stop.
 
     Raises:
@@ -106,10 +108,15 @@ def pretrain(
     if not isinstance(options, TrainedOptions):
         return TrainingResult("ok", "", 0, 0.0, 0.0, [], [])
     pool = np.arange(len(images)) if pool is None else np.asarray(pool)
-    batches = Batches(images, pool, options.batch_size, seed, rank=rank, world=world, device=device)
+    batches = Batches(
+        images, pool, options.batch_size, seed, targets=method.targets, rank=rank, world=world, device=device
+    )
     training = _Training(method, options, seed, batches, rank, world, torch.device(device))
     training.resume(checkpoint)
-    return training.run(checkpoint, checkpoint_seconds, on_epoch)
+    result = training.run(checkpoint, checkpoint_seconds, on_epoch)
+    if checkpoint is not None and checkpoint_end and result.status == "ok":
+        training.save(checkpoint)
+    return result
 
 
 @dataclass
@@ -196,7 +203,7 @@ class _Training:
             torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16"),
         ):
             torch.manual_seed(named_seed(self.seed, "network", step, self.rank))  # of dropout, in networks that have it
-            loss, _ = network(self.batches[step], draws)
+            loss, _ = network(self.batches[step], draws, *self.batches.targets(step))
         self.optimizer.zero_grad()
         loss.backward()
         self.method.adjust_gradients()

@@ -14,6 +14,7 @@ from bench.methods.registry import build_method
 from bench.study.methods import METHODS
 
 DIGITS = ImageShape(1, 8, 8)
+CLASSES = 3  # of the masks
 SMALLEST = {
     "mae": {"mask_ratio": 0.5},
     "timm": {"encoder": "timm/test_resnet"},
@@ -45,11 +46,14 @@ def make(weights: Path):
         if name == "timm":
             chosen["weights"] = str(weights)
         method = build_method(
-            name, METHODS[name](**chosen), shape, [0.3] * shape.channels, [0.2] * shape.channels, seed
+            name, METHODS[name](**chosen), shape, [0.3] * shape.channels, [0.2] * shape.channels, seed, CLASSES
         )
         if method.fits:
             size = 40, shape.height, shape.width, shape.channels
             method.fit(np.random.default_rng(0).integers(0, 256, size, np.uint8), np.arange(40), seed)
+        if METHODS[name].staged:  # each network as it starts
+            size = 160, shape.height, shape.width, shape.channels
+            list(method.stages(np.random.default_rng(0).integers(0, 256, size, np.uint8), np.arange(160), seed))
         return method
 
     return build

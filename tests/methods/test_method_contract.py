@@ -18,6 +18,7 @@ from bench.methods.base import Method
 from bench.methods.encoder import load_encoder, save_encoder
 from bench.methods.registry import METHODS, build_method
 from bench.study.methods import METHODS as OPTIONS
+from tests.methods.conftest import CLASSES
 
 COUNT = 6
 NAMES = list(OPTIONS)
@@ -30,18 +31,28 @@ def images_for(method: Method) -> torch.Tensor:
     return torch.rand((COUNT, *method.encoder().shape), generator=torch.Generator().manual_seed(1))
 
 
+def targets_for(method: Method) -> tuple[torch.Tensor, ...]:
+    """Masks of three classes and ignored pixels, for the methods that learn from masks."""
+    if not method.needs_masks:
+        return ()
+    size = (COUNT, *method.encoder().shape[1:])
+    masks = torch.randint(0, CLASSES + 1, size, generator=torch.Generator().manual_seed(2))
+    return (masks.where(masks < CLASSES, 255),)
+
+
 def test_registries_agree() -> None:
     assert list(METHODS) == list(OPTIONS)
-    assert {name: method.trains for name, method in METHODS.items()} == {
-        name: options.trains for name, options in OPTIONS.items()
-    }
+    for attribute in ("trains", "needs_masks"):
+        assert {name: getattr(method, attribute) for name, method in METHODS.items()} == {
+            name: getattr(options, attribute) for name, options in OPTIONS.items()
+        }
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", TRAINED)
 def test_loss_is_a_finite_scalar_that_reaches_every_parameter(name: str, shape: ImageShape, make: Make) -> None:
     method = make(name, shape)
-    loss, logged = method(images_for(method), Draws(3, COUNT))
+    loss, logged = method(images_for(method), Draws(3, COUNT), *targets_for(method))
     assert loss.shape == ()
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
@@ -55,8 +66,8 @@ def test_loss_is_a_finite_scalar_that_reaches_every_parameter(name: str, shape: 
 @pytest.mark.parametrize("name", TRAINED)
 def test_loss_depends_on_the_draws_alone(name: str, make: Make) -> None:
     method = make(name)
-    images = images_for(method)
-    first, again, other = (method.loss(images, Draws(seed, COUNT))[0].item() for seed in (3, 3, 4))
+    images, targets = images_for(method), targets_for(method)
+    first, again, other = (method.loss(images, Draws(seed, COUNT), *targets)[0].item() for seed in (3, 3, 4))
     assert first == again != other
 
 

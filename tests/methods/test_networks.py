@@ -108,8 +108,10 @@ def test_weights_that_leave_a_tensor_random_are_an_error(tmp_path: Path) -> None
     with pytest.raises(UserError, match="lacks"):
         TimmEncoder(ImageShape(3, 32, 32), MEAN, STD, name="test_resnet", weights=str(other))
     other.write_bytes(b"no weights")
-    with pytest.raises(UserError, match="cannot read"):
+    with pytest.raises(UserError, match=r"^timm\.weights: cannot read"):
         TimmEncoder(ImageShape(3, 32, 32), MEAN, STD, name="test_resnet", weights=str(other))
+    with pytest.raises(UserError, match=r"^swav\.weights: cannot read"):
+        TimmEncoder(ImageShape(3, 32, 32), MEAN, STD, name="test_resnet", weights=str(other), key="swav.weights")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,11 @@ def test_weights_that_leave_a_tensor_random_are_an_error(tmp_path: Path) -> None
         ({"name": "timm/no_such_net"}, "no_such_net"),
         ({"name": "timm/test_resnet", "patch_size": 2}, "cannot change its patches"),
         ({"name": "timm/test_vit", "patch_size": 3}, "3 does not divide"),
+        (
+            {"name": "timm/vit_tiny_r_s16_p8_224"},
+            r"^encoder: 'timm/vit_tiny_r_s16_p8_224' cannot be built for 8 x 8 pixels: it asserts another size$",
+        ),
+        ({"name": "timm/maxvit_rmlp_pico_rw_256"}, "cannot be built for 8 x 8 pixels: .*negative dimension"),
         ({"name": "vit_nanoo"}, "did you mean 'vit_nano'"),
     ],
 )

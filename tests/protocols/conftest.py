@@ -74,7 +74,9 @@ FORMS: dict[str, dict[str, object]] = {
     "finetune:last": {"last_blocks": 2, "imbalance": "balanced_sampling"},
     "fusion:trained": {**_QUICK, "train_partner": True, "lr": 1e-3, "lr_grid": [3e-3], "steps": 6},
 }  # fmt: skip
-RUNS: dict[str, Callable[[Evaluation], list[Score]]] = RUN | {form: RUN[form.partition(":")[0]] for form in FORMS}
+# those of labelled images; what learns from masks has tests of its own
+LABELLED = {name: run for name, run in RUN.items() if not PROTOCOLS[name].dense}
+RUNS: dict[str, Callable[[Evaluation], list[Score]]] = LABELLED | {form: RUN[form.partition(":")[0]] for form in FORMS}
 
 
 def small_options(name: str, **changes: object) -> ProtocolOptions:

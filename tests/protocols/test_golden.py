@@ -10,7 +10,7 @@ from bench.data.catalog import Dataset
 from bench.methods.encoder import Encoder
 from bench.protocols.registry import PROTOCOLS
 from bench.study import protocols as study
-from tests.protocols.conftest import evaluation, small_options
+from tests.protocols.conftest import LABELLED, evaluation, small_options
 
 # (version, nll of the first draw at 2 labels per class, nll of the last cell)
 GOLDEN = {
@@ -25,7 +25,7 @@ GOLDEN = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+@pytest.mark.parametrize("name", sorted(LABELLED))
 def test_numbers_are_those_of_the_version(
     name: str, digits: Dataset, pixels: Encoder, conv: Encoder, root: Path
 ) -> None:

@@ -53,7 +53,7 @@ def test_unknown_options_are_refused() -> None:
         LinearOptions(regulariser=1.0)
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", sorted(set(PROTOCOLS) - {"few_shot"}))  # whose budgets are shots, never all images
 def test_cells_are_distinct_and_all_has_one_draw(name: str) -> None:
     wanted = cells(PROTOCOLS[name](label_budgets=[1, "all"], draws=3), ["enc1", "bottleneck"])
     assert len(set(wanted)) == len(wanted)

@@ -27,8 +27,12 @@ TINY: dict[str, dict[str, object]] = {
         "momentum": 0.99,
         "teacher_temperature": 0.07,
     },
+    "noisy_labels": {"rate": 0.5, "handling": "confidence_selection"},
     "self_masking": {"queue": 16, "prototypes": 8, "local_crops": 2, "freeze_steps": 1},
+    "self_masking_cascade": {"queue": 16, "prototypes": 8, "local_crops": 2, "freeze_steps": 1},
 }
+
+CLASSES = 3  # of the masks
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +50,20 @@ def images() -> np.ndarray:
     return np.uint8(255 * np.exp(-distance / 4))[..., np.newaxis]
 
 
+def bound(method: Method, images: np.ndarray) -> Method:
+    """The method, with the masks of these images where it learns from masks: dark, grey and bright pixels."""
+    if method.needs_masks:
+        method.bind(np.digitize(images[..., 0], (50, 150)).astype(np.uint8), np.arange(len(images)))
+    return method
+
+
 @pytest.fixture
-def make() -> Callable[..., tuple[Method, TrainedOptions]]:
+def make(images: np.ndarray) -> Callable[..., tuple[Method, TrainedOptions]]:
     """A method of any name in a tiny form, with its options: make(name, seed, **options)."""
 
     def build(name: str, seed: int = 0, **options: object) -> tuple[Method, TrainedOptions]:
         chosen = METHODS[name](**{"epochs": 3, "batch_size": 16, "lr": 3e-3, **TINY[name], **options})
-        return build_method(name, chosen, ImageShape(1, 8, 8), [0.3], [0.3], seed), chosen
+        method = build_method(name, chosen, ImageShape(1, 8, 8), [0.3], [0.3], seed, CLASSES)
+        return bound(method, images), chosen
 
     return build

@@ -14,6 +14,7 @@ from bench.data.shape import ImageShape
 from bench.methods.registry import build_method
 from bench.study.methods import METHODS
 from bench.training.loop import pretrain
+from tests.training.conftest import CLASSES, bound
 
 
 def main(rank: int, world: int, folder: Path) -> None:
@@ -24,7 +25,8 @@ def main(rank: int, world: int, folder: Path) -> None:
     answers = []
     for task in json.loads((folder / "tasks.json").read_text()):
         options = METHODS[task["name"]](**task["options"])
-        method = build_method(task["name"], options, ImageShape(1, 8, 8), [0.3], [0.3], rank)  # rank 0's count
+        shape, statistics = ImageShape(1, 8, 8), ([0.3], [0.3])
+        method = bound(build_method(task["name"], options, shape, *statistics, rank, CLASSES), images)  # rank 0's count
         result = pretrain(
             method, images, options, 1, rank=rank, world=world,
             on_epoch=lambda report, stop=task["stop"]: rank == 0 or report.epoch < stop,

@@ -9,9 +9,10 @@ from bench.errors import UserError
 from bench.study.methods.classic import HogOptions, KmeansPatchesOptions, PcaPixelsOptions
 from bench.study.methods.dino import DinoOptions
 from bench.study.methods.mae import MaeOptions
+from bench.study.methods.noisy_labels import LabelNoise, NoisyLabelsOptions
 from bench.study.methods.options import MethodOptions, Precision, TrainedOptions
 from bench.study.methods.partner import PartnerOptions
-from bench.study.methods.self_masking import SelfMaskingOptions
+from bench.study.methods.self_masking import SelfMaskingCascadeOptions, SelfMaskingOptions
 from bench.study.methods.simclr import SimclrOptions
 from bench.study.methods.swav import SwavOptions
 from bench.study.methods.unet import (
@@ -29,15 +30,18 @@ __all__ = [
     "DinoOptions",
     "HogOptions",
     "KmeansPatchesOptions",
+    "LabelNoise",
     "MaeOptions",
     "MaskOptions",
     "MethodOptions",
     "NoiseOptions",
+    "NoisyLabelsOptions",
     "PartnerOptions",
     "PcaPixelsOptions",
     "PixelsOptions",
     "Precision",
     "RandomInitOptions",
+    "SelfMaskingCascadeOptions",
     "SelfMaskingOptions",
     "SimclrOptions",
     "SwavOptions",
@@ -63,6 +67,8 @@ METHODS: dict[str, type[MethodOptions]] = {
         SwavOptions,
         DinoOptions,
         SelfMaskingOptions,
+        SelfMaskingCascadeOptions,
+        NoisyLabelsOptions,
         RandomInitOptions,
         PixelsOptions,
         HogOptions,

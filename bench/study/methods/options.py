@@ -20,7 +20,10 @@ class MethodOptions(BaseModel):
         version: numerical version: raised whenever the same options and seed give other numbers than before.
         trains: whether there is anything to pretrain.
         seeded: whether the result depends on a seed.
+        staged: whether several networks are trained, one behind the other; worker groups train one.
+        own_layers: the layers of what the method leaves behind, where they are not those of its network.
         families: the encoder families the method can use; empty where it brings its own features.
+        needs_masks: whether it learns from the masks of the train pool.
         paper: where the method was published.
     """
 
@@ -30,7 +33,10 @@ class MethodOptions(BaseModel):
     version: ClassVar[int]
     trains: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
+    staged: ClassVar[bool] = False
+    own_layers: ClassVar[tuple[str, ...]] = ()
     families: ClassVar[tuple[Family, ...]] = ()
+    needs_masks: ClassVar[bool] = False
     paper: ClassVar[str]
 
     @property

@@ -12,7 +12,9 @@ from bench.study.encoders import family
 from bench.study.methods.swav import SwavOptions
 
 Mode = Literal["mask", "topk", "random_mask", "batchnorm", "full", "frozen"]
+Routing = Literal["conditional", "unconditional"]
 MASKED_SETS = ("weights", "as_published")
+CASCADE = "cascade"  # the one layer of a cascade
 
 
 class SelfMaskingOptions(SwavOptions):
@@ -66,22 +68,22 @@ class SelfMaskingOptions(SwavOptions):
     def _one_backbone(self) -> Self:
         is_timm = family(self.encoder) == "timm"
         if self.pretrained and self.weights is not None:
-            raise UserError("self_masking: set self_masking.weights or self_masking.pretrained: true, not both")
+            raise UserError(f"{self.name}: set {self.name}.weights or {self.name}.pretrained: true, not both")
         if self.pretrained and not is_timm:
-            raise UserError(f"self_masking.pretrained: timm has no weights for {self.encoder!r}; take timm/NAME")
+            raise UserError(f"{self.name}.pretrained: timm has no weights for {self.encoder!r}; take timm/NAME")
         return self
 
     @model_validator(mode="after")
     def _mask_can_be_made(self) -> Self:
-        check_masked("self_masking.masked", self.masked)
+        check_masked(f"{self.name}.masked", self.masked)
         if self.score_init <= self.threshold:
             raise UserError(
-                f"self_masking.score_init: {self.score_init} is not above self_masking.threshold {self.threshold}: "
+                f"{self.name}.score_init: {self.score_init} is not above {self.name}.threshold {self.threshold}: "
                 f"every mask would start closed"
             )
         if self.densities is not None and self.mode not in ("topk", "random_mask"):
             raise UserError(
-                f"self_masking.densities: mode {self.mode!r} chooses no density; valid with: topk, random_mask"
+                f"{self.name}.densities: mode {self.mode!r} chooses no density; valid with: topk, random_mask"
             )
         return self
 
@@ -100,6 +102,33 @@ class SelfMaskingOptions(SwavOptions):
                 "'frozen'"
             )
         return self
+
+
+class SelfMaskingCascadeOptions(SelfMaskingOptions):
+    """A self-masking network that sends images to experts: masks of the same backbone, each tuned to one cluster.
+
+    The dispatcher is `self_masking` in mode mask, trained with the same options. Its features, as unit vectors, reduced
+    and whitened, are clustered by a mixture of Gaussians, and its scores are trained on by each cluster alone. Of every
+    image the features of dispatcher and experts stand side by side, reduced by PCA to the width of one network, and
+    whitened. A cluster that does not fill a batch is merged into the others.
+    """
+
+    name: ClassVar[str] = "self_masking_cascade"
+    version: ClassVar[int] = 1
+    staged: ClassVar[bool] = True
+    own_layers: ClassVar[tuple[str, ...]] = (CASCADE,)
+    paper: ClassVar[str] = "Warmerdam et al., Self-Masking Networks, arXiv 2409.07577, section 3.4"
+
+    mode: Literal["mask"] = Field("mask", description="what is learned: mask")
+    experts: int = Field(5, ge=1, description="clusters of the dispatcher's features, with an expert each")
+    clusters_dimensions: int = Field(20, ge=1, description="whitened directions that the clusters are found in")
+    routing: Routing = Field(
+        "conditional",
+        description="conditional: an image passes the dispatcher and the expert of its cluster; unconditional: all",
+    )
+    expert_epochs: int | None = Field(
+        None, ge=1, description="passes over its cluster of each expert; null: as many steps as the dispatcher takes"
+    )
 
 
 def check_masked(key: str, masked: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.study.protocols.few_shot import FewShotOptions
 from bench.study.protocols.finetune import FinetuneOptions
 from bench.study.protocols.finetune_mask import FinetuneMaskOptions
 from bench.study.protocols.fusion import PARTNER_ONLY, FusionOptions, Join
@@ -34,6 +35,7 @@ __all__ = [
     "PROTOCOLS",
     "WITHIN_BUDGET_FROM",
     "Cell",
+    "FewShotOptions",
     "FinetuneMaskOptions",
     "FinetuneOptions",
     "FusionOptions",
@@ -65,6 +67,7 @@ PROTOCOLS: Mapping[str, type[ProtocolOptions]] = {
         LabelPropagationOptions,
         RobustnessOptions,
         SegmentationOptions,
+        FewShotOptions,
     )
 }
 

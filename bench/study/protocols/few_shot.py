@@ -10,15 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from bench.errors import UserError, unknown
 from bench.study.protocols.options import ALL, LabelBudgets, ProtocolOptions
 
-MEAN = "mean"  # the fold that stands for all of them
+MEAN: Literal["mean"] = "mean"  # the fold that stands for all of them
 UNUSED = "background"  # a class of this name is never one of an episode's
-_VOC = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant sheep "
-    "sofa train tvmonitor"
-).split()
 FOLDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "cmp_facade": (("door", "sill", "balcony"), ("cornice", "blind", "deco"), ("molding", "pillar", "shop")),
-    "voc": tuple(tuple(_VOC[first : first + 5]) for first in range(0, 20, 5)),  # PASCAL-5i
+    "voc": (  # PASCAL-5i
+        ("aeroplane", "bicycle", "bird", "boat", "bottle"),
+        ("bus", "car", "cat", "chair", "cow"),
+        ("diningtable", "dog", "horse", "motorbike", "person"),
+        ("pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+    ),
 }
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -106,7 +107,7 @@ class FewShotOptions(ProtocolOptions):
         folds = self.folds or FOLDS.get(dataset, ())
         if not folds:
             raise UserError(f"folds: none known for {dataset!r}; name the novel classes of each fold: [[a, b], [c, d]]")
-        if self.fold != MEAN and self.fold >= len(folds):
+        if isinstance(self.fold, int) and self.fold >= len(folds):
             raise UserError(f"fold: {self.fold}, but there are {len(folds)}; valid: 0 to {len(folds) - 1}, or {MEAN}")
         valid = [name for name in class_names if name != UNUSED]
         for name in (name for fold in folds for name in fold):

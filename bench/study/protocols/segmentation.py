@@ -18,10 +18,14 @@ IGNORED = "ignore"  # the key of a class map whose classes count nowhere
 class SegmentationOptions(ProtocolOptions):
     """A decoder of segmentation-models-pytorch on the encoder's maps, trained on whole masks; budgets count images.
 
-    The transfer recipe of arXiv 2402.16164 and its successors is the default: Adam with 5e-4, a cosine down to 2 % over
-    the first 80 % of the steps and constant after, cross-entropy + Dice, flips and quarter turns alone, batches of 32.
+    The transfer recipe of arXiv 2402.16164 as its authors' later code has it: Adam with 5e-4, a cosine down to 2 % over
+    the first 80 % of the steps and constant after, cross-entropy + Dice, flips and quarter turns alone. Batches and
+    widths suit small images and few masks; theirs are
+
+        {batch_size: 32, epochs: 50, width: 256, decoder: pspnet, encoder_state: [frozen, trained]}
+
     Unlike there a frozen encoder keeps the statistics of its batch norms, every test pixel counts, and the maps are
-    standardised by fixed statistics of the train pool. The published widths of the decoders are those of width 256.
+    standardised by fixed statistics of the train pool.
     """
 
     name: ClassVar[str] = "segmentation"
@@ -46,7 +50,7 @@ class SegmentationOptions(ProtocolOptions):
     )
     steps: int = Field(default=200, ge=1, description="steps of the optimiser, at least")
     epochs: int = Field(default=10, ge=0, description="passes over the budget, at least")
-    batch_size: int = Field(default=32, ge=2, description="images per step; never more than the budget holds")
+    batch_size: int = Field(default=8, ge=2, description="images per step; never more than the budget holds")
     augmentation: Literal["none", "flip_rotate"] = Field(
         default="flip_rotate", description="of image and mask together; flip_rotate: flips, and quarter turns"
     )
