@@ -82,9 +82,10 @@ class _Task:
     def _evaluate(self, encoder: Encoder) -> None:
         features, seconds = self._encode(encoder)
         collapsed = {name: why for name in features.arrays for state, why in [features.status(name)] if state != "ok"}
+        ranks = {name: round(features.rank(name), 3) for name in features.arrays}
         share, cost = seconds / len(self.units), inference(encoder)
         while self.units:
-            self._score(self.units[0], encoder, features, collapsed, share, cost)
+            self._score(self.units[0], encoder, features, collapsed, ranks, share, cost)
             self.units.pop(0)
 
     def _encode(self, encoder: Encoder) -> tuple[Features, float]:
@@ -104,6 +105,7 @@ class _Task:
         encoder: Encoder,
         features: Features,
         collapsed: dict[str, str],
+        ranks: dict[str, float],
         encode_seconds: float,
         cost: Inference,
     ) -> None:
@@ -129,6 +131,7 @@ class _Task:
             started=started,
             seconds=encode_seconds + time.perf_counter() - began,
             collapsed=collapsed,
+            ranks=ranks,
             inference=cost,
         )
         Fragments(self.site.root, "rows").write(frame)

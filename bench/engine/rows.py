@@ -38,6 +38,7 @@ def score_rows(
     started: datetime,
     seconds: float,
     collapsed: dict[str, str],
+    ranks: Mapping[str, float],
     inference: Inference,
 ) -> pl.DataFrame:
     """One row for each score.
@@ -45,6 +46,7 @@ def score_rows(
     Args:
         seconds: wall seconds of the evaluation, shared evenly among its rows.
         collapsed: reason by layer, for layers whose features carry next to nothing.
+        ranks: effective rank of the features by layer.
         inference: what the encoder costs where it is used.
     """
     keys = {cell: key for key, cell in unit.cells.items()}
@@ -54,7 +56,8 @@ def score_rows(
     for score in scores:
         reason = collapsed.get(score.cell.layer)
         state = {"status": "ok" if reason is None else "collapsed", "reason": reason}
-        scored = _deployed(score, inference) | _scored(score, measured)
+        rank = {"effective_rank": ranks[score.cell.layer]} if score.cell.layer in ranks else {}
+        scored = _deployed(score, inference) | _scored(score, {**measured, **rank})
         records.append(_blank() | shared | _cell(keys[score.cell], score.cell) | scored | state)
     return pl.DataFrame(records, schema=ROWS)
 

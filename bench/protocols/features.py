@@ -20,6 +20,8 @@ COLLAPSED_BELOW = 1.5  # effective rank: a lone direction, give or take noise, c
 _FILE = "features.npy"
 _CONSTANT = 1e-6  # standard deviation relative to the largest magnitude, below which a feature is constant
 _RANK_SAMPLE = 4096
+_HALF_STEP = 2.0**-10  # between neighbours in half precision, relative to the larger
+_ROUNDINGS = 10.0  # times the variance of rounding from which a variance is said to carry something
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +52,24 @@ class Features:
         """Other raw features [n, D] of a layer in the units of `standardised`, float32 [n, D]."""
         return _scaled(np.asarray(values, dtype=np.float32), *_statistics(self, name))
 
+    def rank(self, name: str) -> float:
+        """Effective rank of the layer's train-pool features."""
+        return effective_rank(self._sample(name))
+
     def status(self, name: str) -> tuple[str, str]:
-        """("ok", "") or ("collapsed", why), by the effective rank of the layer's train-pool features."""
-        rank = effective_rank(np.asarray(self.arrays[name][self.train[:: _stride(len(self.train))]], dtype=np.float64))
-        if rank >= COLLAPSED_BELOW:
+        """("ok", "") or ("collapsed", why): a lone direction carries the train pool's features, the rest is rounding.
+
+        A low effective rank alone is no collapse: where images differ in brightness above all, so do the features of a
+        network without norms, and a head reads what is left.
+        """
+        sample = self._sample(name)
+        rank = effective_rank(sample)
+        if rank >= COLLAPSED_BELOW or varies_beyond_rounding(sample):
             return "ok", ""
-        return "collapsed", f"effective rank of {name} is {rank:.2f}, below {COLLAPSED_BELOW}"
+        return "collapsed", f"effective rank of {name} is {rank:.2f}, below {COLLAPSED_BELOW}, and the rest is rounding"
+
+    def _sample(self, name: str) -> np.ndarray:
+        return np.asarray(self.arrays[name][self.train[:: _stride(len(self.train))]], dtype=np.float64)
 
 
 def encode(
@@ -152,6 +166,15 @@ def effective_rank(features: np.ndarray) -> float:
     shares = eigenvalues / eigenvalues.sum()
     shares = shares[shares > 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def varies_beyond_rounding(features: np.ndarray) -> bool:
+    """Whether features [n, D], kept in half precision, vary beyond their first direction by more than rounding."""
+    centred = features - features.mean(0)
+    gram = centred.T @ centred if features.shape[0] > features.shape[1] else centred @ centred.T
+    eigenvalues = np.linalg.eigvalsh(gram).clip(min=0)
+    rounding = float(((features * _HALF_STEP) ** 2).sum()) / 12  # of a uniform error in one step
+    return bool(eigenvalues[:-1].sum() > _ROUNDINGS * rounding)
 
 
 def _stride(n: int) -> int:

@@ -41,7 +41,7 @@ def tags(rows: pl.DataFrame, code: Code, *, seeds: int | None, complete: bool) -
     failed = _failed(rows)
     stale = _stale(rows, code)
     partial = set() if complete else _partial(rows, seeds)
-    reasons = dict(rows.filter(pl.col("reason").is_not_null()).group_by("entrant").agg(pl.first("reason")).iter_rows())
+    reasons = dict(rows.filter(pl.col("reason").is_not_null()).group_by("entrant").agg(pl.min("reason")).iter_rows())
     names = rows["entrant"].unique(maintain_order=True).to_list()
     found = [failed.get(name, []) + stale.get(name, []) + [PARTIAL] * (name in partial) for name in names]
     return pl.DataFrame(

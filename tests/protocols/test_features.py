@@ -79,6 +79,9 @@ def test_collapse_is_reported() -> None:
     line = np.outer(numbers.normal(size=200), numbers.normal(size=16))
     train = np.arange(200)
     assert Features({"last": line.astype(np.float16)}, train).status("last")[0] == "collapsed"
+    brightness = Features({"last": (line + 0.05 * numbers.normal(size=line.shape)).astype(np.float16)}, train)
+    assert brightness.rank("last") < 1.5  # one direction carries nearly all, and what is left can be read
+    assert brightness.status("last") == ("ok", "")
     assert Features({"last": numbers.normal(size=(200, 16)).astype(np.float16)}, train).status("last") == ("ok", "")
 
 
