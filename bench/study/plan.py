@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import UserError
 from bench.store.datasets import DataRecord
 from bench.store.keys import content_key
 from bench.study import versions
 from bench.study.budgets import check_budgets, check_segmentation
-from bench.study.encoders import ENCODERS, check_levels, check_patch, family, is_smp, resolve_patch
 from bench.study.expand import Setting, expand, judges, layers_of
 from bench.study.few_shot_fits import check_few_shot
-from bench.study.fits import check_finetuning
-from bench.study.methods import MaskOptions, MethodOptions, weights_digest
-from bench.study.methods.classic import ClassicOptions
-from bench.study.methods.crops import MultiCropOptions
+from bench.study.fits import check_finetuning, check_fits
+from bench.study.methods import MethodOptions, weights_digest
 from bench.study.methods.partner import PartnerOptions
 from bench.study.partners import cells_of_partner, check_partner_files, partner_settings
 from bench.study.protocols import PROTOCOLS, Cell, FusionOptions, ProtocolOptions, cells
@@ -158,37 +154,6 @@ def build_plan(study: Study, record: DataRecord, trials: Mapping[str, tuple[Tria
     for setting in settings:
         check_fits(setting, record)
     return Plan(study, record, tuple(_plan_setting(study, record, setting, trials) for setting in settings))
-
-
-def check_fits(setting: Setting, record: DataRecord) -> None:
-    """Raises:
-    UserError: the network cannot take images of this shape, there are no masks to learn from, or a batch is larger
-        than the train pool.
-    """
-    height, width, _ = record.image_shape
-    encoder = setting.options.encoder_name
-    kind = family(encoder) if encoder in ENCODERS or is_smp(encoder) else None
-    try:
-        if kind == "vit":
-            resolve_patch(encoder, getattr(setting.options, "patch_size", None), height, width)
-        if kind == "unet":
-            check_levels(encoder, height, width)
-        if isinstance(setting.options, MaskOptions) and setting.options.patch is not None:
-            check_patch("patch", setting.options.patch, height, width)
-    except UserError as error:
-        raise UserError(f"{setting.method}.{error}") from None
-    if isinstance(setting.options, ClassicOptions):
-        setting.options.check_shape(height, width)
-    if isinstance(setting.options, MultiCropOptions):
-        setting.options.check_data(height, width, classes=len(record.class_names))
-    if setting.options.needs_masks and not record.masked:
-        raise UserError(f"methods.{setting.method}: learns from masks, and {record.name} has none; leave it out")
-    batch = getattr(setting.options, "batch_size", 0)
-    if batch > record.n_train:
-        raise UserError(
-            f"{setting.method}.batch_size: {batch} is more than the {record.n_train} images in the train pool of "
-            f"{record.name}"
-        )
 
 
 def _plan_setting(

@@ -15,8 +15,8 @@ from bench.errors import UserError
 from bench.methods.base import Method
 from bench.methods.prototypes import BatchNorm, SwavHead, Usage, swapped_prediction
 from bench.methods.sinkhorn import sinkhorn
+from bench.study.fits import check_fits
 from bench.study.methods import METHODS
-from bench.study.plan import check_fits
 
 Make = Callable[..., Method]
 SMALL = {"batch_size": 6, "queue": 8, "prototypes": 5, "projection_out": 4, "projection_width": 8, "local_crops": 2}
