@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from bench.results.claims import claims_table
-from bench.results.leaderboard import Board, budgets_of
+from bench.results.leaderboard import Board, budgets_of, saved_table
 from bench.results.opening import Opened
 from bench.results.summary import finding, reference_text
 from bench.results.text import (
@@ -36,7 +36,7 @@ differs. Digest: `{digest}`
 {scores}
 
 {notes}
-
+{saved}
 ## Cost
 
 {cost}
@@ -91,6 +91,7 @@ def bundle_page(opened: Opened, board: Board, rows: pl.DataFrame, digest: str) -
         verdicts=_verdicts(claims_table(opened, level=board.level)),
         scores=_scores(board),
         notes="  \n".join(_plain(note) for note in _notes(board)),
+        saved=_saved(opened, board),
         cost=_cost(rows),
         level=board.level * 100,
         fingerprint=rows["dataset_fingerprint"][0],
@@ -135,6 +136,26 @@ def _scores(board: Board) -> str:
         at = [score_text(point["score"], point["low"], point["high"]) if point else "-" for point in found]
         lines.append((str(row["place"] or "-"), name, score, saved, *at))
     return _table(head, lines)
+
+
+def _saved(opened: Opened, board: Board) -> str:
+    """Labels saved at each budget, best entrant first; empty where no reference has rows."""
+    if not board.reference:
+        return ""
+    table = saved_table(opened, metric=board.metric, level=board.level)
+    found = {(row["entrant"], row["label_budget"]): row for row in table.iter_rows(named=True)}
+    budgets = budgets_of(table)
+    lines = []
+    for entrant in board.ranked["entrant"]:
+        cells = [_factor(found.get((entrant, budget))) for budget in budgets]
+        if any(cell != "-" for cell in cells):
+            lines.append((entrant, *cells))
+    text = _table(("entrant", *(budget_text(budget) for budget in budgets)), lines)
+    return f"\n## Labels saved at each budget\n\n{text}\n"
+
+
+def _factor(row: dict[str, Any] | None) -> str:
+    return "-" if row is None else saved_text(row["factor"], row["low"], row["high"], row["censored"])
 
 
 def _notes(board: Board) -> Iterable[str]:
