@@ -21,7 +21,7 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff check bench dashboards tests benchmarks
 	$(BIN)/ruff format --check bench dashboards tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # How often the nominal 95 % intervals cover, by simulation; the table is in docs/statistics.md.
 coverage: $(VENV)/installed-test
