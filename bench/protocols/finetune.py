@@ -10,11 +10,12 @@ from torch import Tensor
 
 from bench.data.batches import to_float
 from bench.protocols.base import Budget, Cell, Evaluation, Score, budgets
-from bench.protocols.metrics import balanced_accuracy, measure
+from bench.protocols.metrics import measure
 from bench.protocols.partial import shipped_bytes
+from bench.protocols.rates import RateSelection
 from bench.protocols.recipe import Classifier, Recipe
-from bench.protocols.selection import choose, fold_count, resolve, stratified_folds
-from bench.study.protocols import FinetuneOptions, Selection
+from bench.protocols.selection import resolve
+from bench.study.protocols import FinetuneOptions
 
 STATISTICS_IMAGES = 1024
 EVALUATION_BATCH = 512
@@ -35,7 +36,7 @@ def score_cells(evaluation: Evaluation, trainer: Trainer) -> list[Score]:
     return [scores[cell] for cell in evaluation.cells]
 
 
-class Trainer:
+class Trainer(RateSelection[Classifier]):
     """Everything the cells share: the encoder they start from, its feature statistics, the images."""
 
     recipe_type: ClassVar[type[Recipe]] = Recipe
@@ -55,7 +56,15 @@ class Trainer:
         candidates = self.options.candidates()
         per_class = budget.labels_per_class(self.n_classes)
         selection = resolve(self.options.selection, per_class, len(candidates))
-        lr, outside = self._select(selection, cell, indices, per_class)
+        lr, outside = self._rate(
+            selection,
+            cell,
+            indices,
+            per_class=per_class,
+            rates=candidates,
+            default=self.options.lr,
+            folds=self.options.folds,
+        )
         classifier = self._train(cell, indices, lr)
         test = self.splits.test
         measures = measure(self._probabilities(classifier, test)[None], self.splits.labels[test])
@@ -78,30 +87,6 @@ class Trainer:
         if self.options.last_blocks is not None:
             return shipped_bytes(classifier)
         return 4 * sum(parameter.numel() for parameter in classifier.parameters())
-
-    def _select(self, selection: Selection, cell: Cell, indices: np.ndarray, per_class: int) -> tuple[float, int]:
-        """The learning rate, and how many labels outside the budget it took to choose it."""
-        if selection == "fixed":
-            return self.options.lr, 0
-        candidates = self.options.candidates()
-        if selection == "within_budget":
-            quality, outside = [self._cross_validated(cell, indices, per_class, lr) for lr in candidates], 0
-        else:
-            validation = self.splits.validation[self.splits.labels[self.splits.validation] >= 0]
-            quality = [self._quality(self._train(cell, indices, lr), validation) for lr in candidates]
-            outside = len(validation)
-        return float(candidates[int(choose(np.array(quality), candidates, self.options.lr))]), outside
-
-    def _cross_validated(self, cell: Cell, indices: np.ndarray, per_class: int, lr: float) -> float:
-        folds = fold_count(per_class, self.options.folds)
-        held_out = stratified_folds(self.splits.labels[indices], folds, cell.label_budget, cell.draw)
-        parts = [(indices[held_out != fold], indices[held_out == fold]) for fold in range(folds)]
-        return float(np.mean([self._quality(self._train(cell, seen, lr), hidden) for seen, hidden in parts]))
-
-    def _quality(self, classifier: Classifier, indices: np.ndarray) -> float:
-        predicted = self._probabilities(classifier, indices).argmax(1)
-        labels = self.splits.labels[indices]
-        return float(balanced_accuracy(predicted, labels, np.ones(len(labels)), self.n_classes))
 
     def _train(self, cell: Cell, indices: np.ndarray, lr: float) -> Classifier:
         """A classifier trained from the encoder as it was handed in; the path depends on the cell's name alone."""

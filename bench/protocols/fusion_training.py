@@ -19,10 +19,11 @@ from bench.protocols.batches import batch_places
 from bench.protocols.fusion_heads import JointHead, build_head
 from bench.protocols.fusion_inputs import Kept, positions
 from bench.protocols.imbalance import class_counts, loss, view
-from bench.protocols.metrics import balanced_accuracy, measure
-from bench.protocols.selection import choose, fold_count, resolve, stratified_folds
+from bench.protocols.metrics import measure
+from bench.protocols.rates import RateSelection
+from bench.protocols.selection import resolve
 from bench.seeds import named_seed
-from bench.study.protocols import FusionOptions, Selection
+from bench.study.protocols import FusionOptions
 from bench.study.protocols.fusion import Fuse
 from bench.training.optim import adamw, cosine, parameter_groups, set_lr
 
@@ -72,7 +73,7 @@ class Model(nn.Module):
         return self.joined.partner.standardise(features)
 
 
-class Trainer:
+class Trainer(RateSelection[Model]):
     """The trained heads of one layer and fusion."""
 
     def __init__(self, evaluation: Evaluation, joined: Joined, extra: dict[str, Any]) -> None:
@@ -94,7 +95,15 @@ class Trainer:
     def _score(self, cell: Cell, indices: np.ndarray, budget: Budget) -> Score:
         rates, per_class = self.options.rates(), budget.labels_per_class(self.n_classes)
         selection = resolve(self.options.selection, per_class, len(rates))
-        lr, outside = self._select(selection, cell, indices, per_class)
+        lr, outside = self._rate(
+            selection,
+            cell,
+            indices,
+            per_class=per_class,
+            rates=rates,
+            default=self.options.default_lr,
+            folds=self.options.folds,
+        )
         model = self._train(cell, indices, lr)
         test = self.splits.test
         measures = measure(self._probabilities(model, test)[None], self.splits.labels[test])
@@ -112,30 +121,6 @@ class Trainer:
             selection=selection,
             extra={**self.extra, "bytes_added": self.extra["bytes_added"] + added},
         )
-
-    def _select(self, selection: Selection, cell: Cell, indices: np.ndarray, per_class: int) -> tuple[float, int]:
-        """The learning rate, and how many labels outside the budget it took to choose it."""
-        if selection == "fixed":
-            return self.options.default_lr, 0
-        rates = self.options.rates()
-        if selection == "within_budget":
-            quality, outside = [self._cross_validated(cell, indices, per_class, lr) for lr in rates], 0
-        else:
-            validation = self.splits.validation[self.splits.labels[self.splits.validation] >= 0]
-            quality = [self._quality(self._train(cell, indices, lr), validation) for lr in rates]
-            outside = len(validation)
-        return float(rates[int(choose(np.array(quality), rates, self.options.default_lr))]), outside
-
-    def _cross_validated(self, cell: Cell, indices: np.ndarray, per_class: int, lr: float) -> float:
-        folds = fold_count(per_class, self.options.folds)
-        held_out = stratified_folds(self.splits.labels[indices], folds, cell.label_budget, cell.draw)
-        parts = [(indices[held_out != fold], indices[held_out == fold]) for fold in range(folds)]
-        return float(np.mean([self._quality(self._train(cell, seen, lr), hidden) for seen, hidden in parts]))
-
-    def _quality(self, model: Model, indices: np.ndarray) -> float:
-        predicted = self._probabilities(model, indices).argmax(1)
-        labels = self.splits.labels[indices]
-        return float(balanced_accuracy(predicted, labels, np.ones(len(labels)), self.n_classes))
 
     def _train(self, cell: Cell, indices: np.ndarray, lr: float) -> Model:
         """A model trained on these images; the path depends on the cell's name alone."""

@@ -1,4 +1,4 @@
-"""Numbers of tiny runs. When one changes on purpose, bump the protocol's version in bench/study/protocols.py."""
+"""Numbers of tiny runs. When one changes on purpose, bump the protocol's version in bench/study/protocols/."""
 
 from __future__ import annotations
 

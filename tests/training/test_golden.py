@@ -65,6 +65,6 @@ def test_numbers_are_those_of_the_stated_version(name: str, images: np.ndarray) 
     method = bound(build_method(name, options, ImageShape(1, 8, 8), [0.3], [0.3], 0, CLASSES), images)
     losses = pretrain(method, images, options, 0).step_losses
     assert losses == pytest.approx(LOSSES[name], rel=1e-3), (
-        f"numbers changed: bump the version of {name} in bench/study/methods.py (or, if the loop or the "
+        f"numbers changed: bump the version of {name} in bench/study/methods/ (or, if the loop or the "
         f"data pipeline changed, of TRAINING or DATA in bench/study/versions.py), then commit {losses}"
     )
