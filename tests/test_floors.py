@@ -27,7 +27,8 @@ BELOW: dict[str, set[str]] = {
     "engine": {"errors", "seeds", "store", "study", "data", "methods", "training", "protocols"},
     "api": {"errors", "store", "study", "results", "engine"},
     "console": {"errors", "store", "study", "results", "data", "engine", "api"},
-    "cli": {"errors", "store", "study", "results", "console"},
+    "commands": {"errors", "store", "study", "results", "data", "engine", "console"},
+    "cli": {"errors", "store", "study", "results", "console", "commands"},
     "run": {"cli"},
 }
 WITHOUT_TORCH = {"errors", "seeds", "store", "study", "stats", "results", "dashboards"}
