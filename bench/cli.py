@@ -9,6 +9,10 @@ from typing import Annotated
 
 import typer
 
+from bench.commands.data import data_app
+from bench.commands.doctor import doctor
+from bench.commands.drift import drift
+from bench.commands.pool import pool
 from bench.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +31,13 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override any leaf, e.g. mae.mask_ratio=0.6")
 ]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="results folder")]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", metavar="PLACE", help="your images: folder, CSV, Parquet, COCO, *.tar, s3://... or hf:NAME"),
+]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", metavar="N", help="with --data: what the proposed study may take")
+]
 StudyName = Annotated[str | None, typer.Option("--study", metavar="NAME", help="name or key; default: the newest")]
 Metric = Annotated[str | None, typer.Option("--metric", help="default: balanced_accuracy")]
 
@@ -39,15 +50,27 @@ def run(
     study: StudyArgument = None,
     overrides: Overrides = None,
     results: Results = RESULTS,
+    data: Data = None,
+    minutes: Minutes = None,
     address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Ray cluster to join")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="FILE", help="run on the cluster of this `ray up` file, or http://HOST:PORT")
+    ] = None,
+    attach: Annotated[bool, typer.Option("--attach", help="with --cluster: look in on the newest job again")] = False,
 ) -> None:
     """Run a study (default: the quick start) and print its leaderboard. Running again resumes."""
     from rich.console import Console
 
+    from bench.commands.own import chosen_study
+    from bench.commands.run_on_cluster import check_options, run_on_cluster
     from bench.console import run_and_show
 
+    check_options(cluster, attach, address)
+    study, changes = chosen_study(study, data, minutes, overrides or [], results, Console(), reads=cluster is None)
+    if cluster is not None:
+        raise typer.Exit(run_on_cluster(cluster, study, changes, results, attach, Console()))
     try:
-        status = run_and_show(study, overrides or [], results, Console(), address)
+        status = run_and_show(study, changes, results, Console(), address)
     except KeyboardInterrupt:  # here, because typer would exit without a word
         typer.echo("\nstopped; what was finished is in the store: the same command goes on from there", err=True)
         status = 130
@@ -55,13 +78,21 @@ def run(
 
 
 @app.command()
-def plan(study: StudyArgument = None, overrides: Overrides = None, results: Results = RESULTS) -> None:
+def plan(
+    study: StudyArgument = None,
+    overrides: Overrides = None,
+    results: Results = RESULTS,
+    data: Data = None,
+    minutes: Minutes = None,
+) -> None:
     """Show what a study would compute and what the store already holds. Starts nothing."""
     from rich.console import Console
 
+    from bench.commands.own import chosen_study
     from bench.console import show_plan
 
-    show_plan(study, overrides or [], results, Console())
+    study, changes = chosen_study(study, data, minutes, overrides or [], results, Console(), reads=False)
+    show_plan(study, changes, results, Console())
 
 
 @app.command()
@@ -194,6 +225,12 @@ def protocols() -> None:
     from bench.study.protocols import PROTOCOLS
 
     show_options(PROTOCOLS, Console())
+
+
+app.command()(doctor)
+app.command()(drift)
+app.command()(pool)
+app.add_typer(data_app, name="data")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -72,8 +72,9 @@ def show_leaderboard(root: Path, view: View, console: Console, form: str = TABLE
     for shown in found:
         console.print()
         print_board(shown.board, console, everyone=view.everyone, groups=shown.groups)
-        for line in ["", *verdicts] if (verdicts := claim_lines(shown.claims)) else []:
-            console.print(line, highlight=False, markup=False)
+        for lines in (claim_lines(shown.claims), shown.shares):
+            for line in ["", *lines] if lines else []:
+                console.print(line, highlight=False, markup=False)
     console.print()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboards.frame import look
+from dashboards.loading import has_noise, results_root
 
 _HERE = Path(__file__).parent
 # Not called "pages": Streamlit would serve a folder of that name by itself, past this file, to whoever follows a link.
@@ -27,6 +28,8 @@ def main() -> None:
         st.Page(_VIEWS / "returns.py", title="Return on labels", url_path="returns"),
         st.Page(_VIEWS / "export.py", title="Export", url_path="export"),
     ]
+    if has_noise(results_root()):
+        pages.insert(3, st.Page(_VIEWS / "noise.py", title="Label noise", url_path="noise"))
     st.navigation(pages, position="top").run()
 
 

@@ -18,6 +18,7 @@ from bench.results.importance import Importance, importance
 from bench.results.leaderboard import Board, make_board, measured_metrics, saved_table
 from bench.results.opening import Opened, Study, open_results, studies
 from bench.results.palette import Style, styles
+from bench.results.plane import Plane, planes
 from bench.results.pretrainings import pretrainings
 from bench.results.provenance import Code
 from bench.results.recall import class_recall
@@ -25,6 +26,7 @@ from bench.results.returns import Prices, returns
 from bench.results.sweep import Axis, Line, lines
 from bench.results.takeaway import Bundle, bundle_file, selected
 from bench.results.trials import trials_of
+from bench.store.drift import read_drift
 from bench.study.lineage import current_sources, current_versions
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ DEFAULT = "results"
 _RESULTS = ("rows/*.parquet", "studies/*.json", "splits/*.parquet")
 _TRIALS = ("trials/*.parquet", "studies/*.json")
 _RECORDS = ("rows/*.parquet", "studies/*.json", "artifacts/encoders/*/training.json")
+_DRIFT = ("drift/*.parquet",)
+_NOISY = "noisy_labels"  # the method whose rows say which labels were wrong
 _KEPT = 8  # versions of the results in memory: a few readers looking at a few studies
 
 
@@ -151,6 +155,21 @@ def load_recall(root: Path, study: str | None, budget: str) -> pl.DataFrame:
     return _recall(root, study, budget, stamp(root))
 
 
+def load_planes(root: Path, study: str | None, metric: str) -> list[Plane]:
+    """The planes of noise and label budget; none where no label noise was varied."""
+    return _planes(root, study, metric, stamp(root))
+
+
+def load_drift(root: Path, study: str) -> pl.DataFrame | None:
+    """Layer drift of a study; None where it was not measured."""
+    return _drift(root, study, stamp(root, _DRIFT))
+
+
+def has_noise(root: Path) -> bool:
+    """Whether any study of the root pretrains on noisy labels."""
+    return any(_NOISY in (study.spec.get("methods") or {}) for study in load_studies(root))
+
+
 def load_drawings(root: Path, study: str | None, metric: str | None, entrants: tuple[str, ...]) -> dict[str, Draw]:
     """The figures for print of these entrants, by name."""
     return _drawings(root, study, metric, entrants, stamp(root))
@@ -169,6 +188,16 @@ def _drawings(
 
     board = selected(_board(root, study, metric, None, stamp), entrants)
     return drawings(_opened(root, study, stamp), board, load_styles(root, study))
+
+
+@st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+def _planes(root: Path, study: str | None, metric: str, stamp: tuple[int, int]) -> list[Plane]:
+    return planes(_opened(root, study, stamp), metric)
+
+
+@st.cache_resource(show_spinner=False, max_entries=_KEPT)
+def _drift(root: Path, study: str, stamp: tuple[int, int]) -> pl.DataFrame | None:
+    return read_drift(root, study)
 
 
 @st.cache_resource(show_spinner=False, max_entries=_KEPT)

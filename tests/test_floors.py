@@ -22,7 +22,7 @@ BELOW: dict[str, set[str]] = {
     "methods": {"errors", "seeds", "store", "study", "data"},
     "training": {"errors", "seeds", "store", "study", "data", "methods"},
     "results": {"errors", "seeds", "store", "study", "stats"},
-    "protocols": {"errors", "seeds", "store", "study", "data", "methods", "training"},
+    "protocols": {"errors", "seeds", "store", "study", "data", "stats", "methods", "training"},
     "dashboards": {"errors", "seeds", "store", "study", "stats", "results"},
     "engine": {"errors", "seeds", "store", "study", "data", "methods", "training", "protocols"},
     "api": {"errors", "store", "study", "results", "engine"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from safetensors.torch import load_file
 from bench.cli import main
 from bench.engine.pretrain import ensure_trained
 from bench.engine.site import Site
+from bench.engine.weights import write_weights
+from bench.errors import UserError
 from bench.methods.encoder import WEIGHTS
 from bench.methods.mask_codec import MASK
 from bench.store.artifacts import Artifacts
@@ -98,3 +101,16 @@ def test_mistakes_are_a_line_and_leave_no_file(
     assert message in told
     assert len(told.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_of_many_pretrainings_the_nearest_and_the_newest_are_named(tmp_path: Path) -> None:
+    for number in range(30):
+        with Artifacts(tmp_path).writing("encoders", f"{number:02}cafe") as folder:
+            pass
+        os.utime(tmp_path / "artifacts" / "encoders" / f"{number:02}cafe" / ".complete", (number, number))
+    with pytest.raises(UserError) as told:
+        write_weights(tmp_path, "07", folder / "out")
+    named = "07cafe, " + ", ".join(f"{number:02}cafe" for number in range(29, 20, -1))
+    assert str(told.value) == f"KEY: unknown pretraining '07' (did you mean '07cafe'?); valid: {named} and 20 more"
+    with pytest.raises(UserError, match=r"valid: none$"):
+        write_weights(tmp_path / "empty", "07", folder / "out")

@@ -12,9 +12,10 @@ from typing import BinaryIO, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from bench.data.decode import Header, UnreadableError, decode_file, fit, read_header
-from bench.data.duplicates import clusters, first_of_content
-from bench.data.raw import IGNORE, RawImages
+from bench.data.decode import Header, Source, UnreadableError, decode_file, fit, read_header, read_values
+from bench.data.duplicates import clusters, first_of_content, join_groups
+from bench.data.raw import IGNORE, TRAIN, RawImages
+from bench.data.values import HIGH, LOW, SAMPLE, ValueRange, describe_range, range_of
 from bench.errors import UserError
 from bench.store.keys import canonical_json, digest_bytes
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 _CHUNK = 256  # images a process reads at a time
 _PARALLEL_FROM = 12  # chunks from which starting processes pays
 _SHOWN = 3  # files or sizes named in a message
+_SHALLOW = (".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm")  # files of these kinds hold 8 bits a value
 
 
 class Part(NamedTuple):
@@ -35,7 +37,13 @@ class Part(NamedTuple):
 
 
 def write_store(
-    raw: RawImages, folder: Path, *, image_size: int | None, channels: int | None, on_error: str = "fail"
+    raw: RawImages,
+    folder: Path,
+    *,
+    image_size: int | None,
+    channels: int | None,
+    on_error: str = "fail",
+    value_range: tuple[float, float] | None = None,
 ) -> None:
     """Decodes the images, in parallel, into the files that `ImageStore.open` reads.
 
@@ -43,8 +51,10 @@ def write_store(
         raw: what a reader found.
         folder: an empty folder, moved to its place by the caller when all is written.
         image_size: side in pixels, or None to keep the size that all images share.
-        channels: 1, 3, or None for 1 where every image is grey and 3 otherwise.
+        channels: 1, 3, or None for 1 where every image is grey, the bands of multi-band images, and 3 otherwise.
         on_error: "fail", or "skip" to leave unreadable images out.
+        value_range: what becomes 0 and 255 in images of more than 8 bits; None: percentiles of each band over a
+            sample of the images, of the official training images where there is such a split.
 
     Raises:
         UserError: fewer than two classes, unreadable images, or images of several sizes and no `image_size`.
@@ -53,10 +63,11 @@ def write_store(
     headers, failures = _headers(raw, image_size, channels)
     _check_failures(failures, raw, on_error)
     shape = _shape(headers, image_size, channels)
+    values, note = _value_range(raw, headers, shape[2], value_range)
     digests, moments = [], []
     with (folder / "images.npy").open("wb") as file:
         _write_header(file, len(raw.paths), shape)
-        for part in _in_parallel(_decode, raw, shape, image_size):
+        for part in _in_parallel(_decode, raw, shape, image_size, values):
             file.write(part.pixels.data)  # plain writing is several times faster than filling a memory map page by page
             digests.append(part.digests)
             moments.append(part.moments)
@@ -65,7 +76,7 @@ def write_store(
         file.seek(0)
         _write_header(file, len(raw.paths) - len(failures), shape)
     np.save(folder / "moments.npy", np.concatenate(moments))
-    _write_tables(raw, folder, np.concatenate(digests), shape, failures)
+    _write_tables(raw, folder, np.concatenate(digests), shape, failures, (*raw.notes, *note))
 
 
 def _check_classes(raw: RawImages) -> None:
@@ -78,26 +89,41 @@ def _check_classes(raw: RawImages) -> None:
 
 
 def _headers(raw: RawImages, image_size: int | None, channels: int | None) -> tuple[Counter[Header], dict[int, str]]:
-    """How often each size occurs, and the unreadable files; nothing is looked at when the options decide the shape."""
+    """How often each kind of image occurs, and the unreadable files; none is looked at where the options decide.
+
+    They decide the shape of 8-bit images; images that may be deeper are always looked at.
+    """
     if raw.pixels is not None:
         return Counter({Header(*raw.pixels.shape[1:]): len(raw.pixels)}), {}
     headers: Counter[Header] = Counter()
     failures: dict[int, str] = {}
-    if image_size is None or channels is None:
+    shallow = raw.packed is None and all(path.lower().endswith(_SHALLOW) for path in raw.paths)
+    decided = image_size is not None and channels is not None
+    if not (decided and shallow):
         for found, broken in _in_parallel(_look, raw):
             headers.update(found)
             failures |= broken
-    return headers, failures
+    return headers, {} if decided else failures  # decoding finds them all, with those that break further on
 
 
 def _look(part: RawImages, start: int) -> tuple[list[Header], dict[int, str]]:
-    return _attempt(len(part.paths), start, lambda item: read_header(part.root / part.paths[item]))
+    return _attempt(len(part.paths), start, lambda item: read_header(source_of(part, item)))
+
+
+def source_of(part: RawImages, item: int) -> Source:
+    """The file of an image, or what that file would hold where it lies within a larger one."""
+    if part.packed is not None and part.places is not None:
+        return part.packed.read(part.places[item])
+    return part.root / part.paths[item]
 
 
 def _shape(headers: Counter[Header], image_size: int | None, channels: int | None) -> tuple[int, int, int]:
     """Height, width and channels of the store."""
     if channels is None:
-        channels = max(header.channels for header in headers)
+        found = sorted({header.channels for header in headers})
+        if len(found) > 1 and found != [1, 3]:
+            raise UserError(f"data: the images have {', '.join(map(str, found))} bands; all must have the same")
+        channels = found[-1]
     if image_size is not None:
         return image_size, image_size, channels
     sizes: Counter[tuple[int, int]] = Counter()
@@ -117,11 +143,42 @@ def _write_header(file: BinaryIO, count: int, shape: tuple[int, int, int]) -> No
     np.lib.format.write_array_header_1_0(file, head)
 
 
-def _decode(part: RawImages, start: int, shape: tuple[int, int, int], image_size: int | None) -> Part:
+def _value_range(
+    raw: RawImages, headers: Counter[Header], channels: int, given: tuple[float, float] | None
+) -> tuple[ValueRange | None, list[str]]:
+    """What becomes 0 and 255 where images have more than 8 bits, and the rule in words; nothing where none has.
+
+    The split is not known yet, so that the images of the sample are official training images or else any.
+    """
+    if not any(header.deep for header in headers):
+        return None, []
+    if given is not None:
+        values = ValueRange(np.full(channels, given[0], np.float32), np.full(channels, given[1], np.float32))
+        return values, [describe_range(values, "as data.value_range says")]
+    allowed = np.arange(len(raw.paths)) if raw.official is None else np.flatnonzero(raw.official == TRAIN)
+    pictures = []
+    for item in allowed[np.unique(np.linspace(0, len(allowed) - 1, min(SAMPLE, len(allowed))).astype(int))]:
+        try:
+            source = source_of(raw, int(item))
+            if read_header(source).deep:
+                pictures.append(read_values(source, channels))
+        except UnreadableError:
+            continue  # named when it is decoded
+    if not pictures:
+        raise UserError("data.value_range: needed, because none of the images sampled has the 16 bits that others have")
+    values = range_of(pictures)
+    whose = "all images" if raw.official is None else "the training images"
+    how = f"the {LOW:g} and {HIGH:g} % quantiles of each band over {len(pictures):,} of {whose}"
+    return values, [describe_range(values, how)]
+
+
+def _decode(
+    part: RawImages, start: int, shape: tuple[int, int, int], image_size: int | None, values: ValueRange | None
+) -> Part:
     def decode(item: int) -> np.ndarray:
         if part.pixels is not None:
             return _fit_array(part.pixels[item], shape)
-        return decode_file(part.root / part.paths[item], image_size, shape[2])
+        return decode_file(source_of(part, item), image_size, shape[2], values)
 
     decoded, failures = _attempt(len(part.paths), start, decode)
     pixels = np.stack(decoded) if decoded else np.empty((0, *shape), np.uint8)
@@ -184,14 +241,19 @@ def _check_failures(failures: dict[int, str], raw: RawImages, on_error: str) -> 
 
 
 def _write_tables(
-    raw: RawImages, folder: Path, digests: np.ndarray, shape: tuple[int, int, int], failures: dict[int, str]
+    raw: RawImages,
+    folder: Path,
+    digests: np.ndarray,
+    shape: tuple[int, int, int],
+    failures: dict[int, str],
+    notes: tuple[str, ...],
 ) -> None:
     kept = np.array([index for index in range(len(raw.paths)) if index not in failures], np.int64)
     labels = raw.labels[kept].astype(np.int64)
     contents = first_of_content(digests)
     np.save(folder / "labels.npy", labels)
     np.save(folder / "contents.npy", contents)
-    np.save(folder / "groups.npy", clusters(contents) if raw.groups is None else raw.groups[kept].astype(np.int64))
+    np.save(folder / "groups.npy", _groups(raw, kept, contents))
     if raw.official is not None:
         np.save(folder / "official.npy", raw.official[kept].astype(np.int8))
     (folder / "paths.json").write_text(json.dumps([raw.paths[index] for index in kept]), encoding="utf-8")
@@ -200,9 +262,21 @@ def _write_tables(
     card = {
         "class_names": raw.class_names,
         "fingerprint": digest_bytes(head + digests.tobytes() + labels.tobytes() + dense),
-        "skipped": [(raw.paths[index], failures[index]) for index in sorted(failures)],
+        "skipped": [*raw.left_out, *((raw.paths[index], failures[index]) for index in sorted(failures))],
+        "notes": notes,
     }
     (folder / "card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+
+
+def _groups(raw: RawImages, kept: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """What stays on one side of a split: identical images, and the groups that the reader gives.
+
+    Chips of scenes keep the groups of their scenes: blank chips, which many scenes have, would weld them together.
+    """
+    if raw.groups is None:
+        return clusters(contents)
+    groups = raw.groups[kept].astype(np.int64)
+    return groups if raw.masks is not None else join_groups(groups, contents)
 
 
 def _write_masks(masks: np.ndarray, raw: RawImages, folder: Path, kept: np.ndarray) -> bytes:

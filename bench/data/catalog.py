@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from bench.data.build import write_store
+from bench.data.coco import read_coco
+from bench.data.coverage_draws import CoverageDraws
 from bench.data.dense_readers import read_dubai, read_facade, read_masks, read_pets, read_voc
 from bench.data.folders import read_folder
+from bench.data.hub import read_hub
 from bench.data.images import ImageStore
 from bench.data.infrared import read_infrared_solar
 from bench.data.land_cover import read_land_cover
 from bench.data.partition import partition
-from bench.data.raw import RawImages
+from bench.data.raw import TRAIN, RawImages
 from bench.data.readers import read_cifar10, read_digits, read_eurosat, read_fashion_mnist, read_stl10
 from bench.data.shape import ImageShape
+from bench.data.shards import read_shards
 from bench.data.source import data_key, source_key
-from bench.data.splits import Splits, load_splits
+from bench.data.splits import Splits, Strategy, load_splits
+from bench.data.tables import read_table
 from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord
+from bench.study.protocols import ALL
 from bench.study.spec import DataSpec
 
 DATASETS: dict[str, Callable[[DataSpec], RawImages]] = {
@@ -38,18 +45,22 @@ DATASETS: dict[str, Callable[[DataSpec], RawImages]] = {
     "masks": read_masks,
     "land_cover": read_land_cover,
     "folder": lambda spec: read_folder(Path(str(spec.root)).expanduser()),
+    "table": lambda spec: read_table(Path(str(spec.root))),
+    "coco": lambda spec: read_coco(Path(str(spec.root))),
+    "shards": lambda spec: read_shards(str(spec.root)),
+    "hub": lambda spec: read_hub(str(spec.root)),
 }
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images, splits and the statistics of the train pool.
+    """Images, splits and the statistics of the images that pretraining reads: those of the train pool by default.
 
     Attributes:
         name: in the catalog.
         images: the image store.
         splits: train pool, validation and test.
-        mean: float32 [C], of the train pool, in units of [0, 1].
+        mean: float32 [C], of the images for pretraining, in units of [0, 1].
         std: float32 [C], likewise; 1 where a channel is constant.
     """
 
@@ -69,6 +80,20 @@ class Dataset:
     def fingerprint(self) -> str:
         """Content digest of images, labels and class names."""
         return self.images.fingerprint
+
+    @cached_property
+    def coverage(self) -> CoverageDraws:
+        """The draws that choose images by coverage."""
+        return CoverageDraws(self.images, self.splits)
+
+    def budget(self, label_budget: str, draw: int, strategy: Strategy = "balanced") -> np.ndarray:
+        """The images whose labels a protocol may see; arguments, order and errors as `Splits.budget`.
+
+        With the strategy "coverage" they are as many as "uniform" draws, chosen by what the train pool looks like.
+        """
+        if strategy == "coverage" and label_budget != ALL:
+            return self.coverage.budget(label_budget, draw)
+        return self.splits.budget(label_budget, draw, strategy)
 
     @property
     def pool_counts(self) -> np.ndarray:
@@ -94,11 +119,11 @@ def open_dataset(spec: DataSpec, root: Path) -> Dataset:
     if record is not None and record.fingerprint == images.fingerprint:
         splits = load_splits(root, record.split_digest, images.labels, images.groups, images.class_names)
     if splits is None:
-        options = spec.model_dump(include={"validation", "test", "max_train", "max_test"})
+        options = spec.model_dump(include={"validation", "test", "max_train", "max_test", "upstream"})
         splits = partition(images, **options)
         splits.save(root)
         _record(spec, key, sources, images, splits).save(root)
-    return Dataset(spec.name, images, splits, *images.channel_statistics(splits.train))
+    return Dataset(spec.name, images, splits, *images.channel_statistics(splits.pretraining))
 
 
 def open_images(spec: DataSpec, root: Path, key: str) -> ImageStore:
@@ -107,7 +132,8 @@ def open_images(spec: DataSpec, root: Path, key: str) -> ImageStore:
     if artifacts.find("images", key) is None:
         raw = DATASETS[spec.name](spec).of_classes(spec.classes)
         with artifacts.writing("images", key) as folder:
-            write_store(raw, folder, image_size=spec.image_size, channels=spec.channels, on_error=spec.on_error)
+            options = spec.model_dump(include={"image_size", "channels", "on_error", "value_range"})
+            write_store(raw, folder, **options)
     return ImageStore.open(artifacts.path("images", key))
 
 
@@ -122,11 +148,13 @@ def _record(spec: DataSpec, key: str, sources: str, images: ImageStore, splits: 
         class_names=images.class_names,
         pool_counts=tuple(int(count) for count in splits.pool_counts),
         n_train=len(splits.train),
+        n_upstream=0 if splits.upstream is None else len(splits.upstream),
         n_validation=len(splits.validation),
         n_test=len(splits.test),
         skipped=images.skipped + _dropped(images, splits),
         masked=images.masks is not None,
         shown=_shown(images, splits),
+        notes=images.notes,
     )
 
 
@@ -139,8 +167,15 @@ def _shown(images: ImageStore, splits: Splits) -> tuple[tuple[int, ...], ...]:
 
 
 def _dropped(images: ImageStore, splits: Splits) -> tuple[tuple[str, str], ...]:
-    """Images in no split because their pixels occur in the validation or test split."""
-    held = np.concatenate([splits.validation, splits.test])
+    """Images in no split: their pixels occur in the validation or test split, or they are in it without a label."""
+    held = np.concatenate([splits.validation, splits.test, splits.pretraining])
     unused = np.setdiff1d(np.arange(len(images.labels)), np.concatenate([splits.train, held]))
     copies = unused[np.isin(images.contents[unused], images.contents[held])]
-    return tuple((images.paths[index], "same pixels as a validation or test image") for index in copies)
+    why = (
+        "same pixels as a validation or test image" if splits.upstream is None else "same pixels as an image elsewhere"
+    )
+    named = [(images.paths[index], why) for index in copies]
+    if images.official is not None and images.masks is None:
+        silent = np.flatnonzero((images.official != TRAIN) & (images.labels < 0))
+        named += [(images.paths[index], "in the validation or test split, but without a label") for index in silent]
+    return tuple(named)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from bench.data.values import MOST_BANDS, ValueRange, convert_bands, fit_bands, read_bands, tiff_shape
+
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # a larger file is taken for a decompression bomb
 _GRAY_MODES = {"1", "L", "LA", "La"}
 _COLOR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"}
+_DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+Source = Path | bytes  # a file, or what one holds
 
 
 class UnreadableError(Exception):
@@ -18,21 +25,33 @@ class UnreadableError(Exception):
 
 
 class Header(NamedTuple):
-    """What a file says of itself before it is decoded: pixels down, pixels across, 1 (grey) or 3 (colour) channels."""
+    """What a file says of itself before it is decoded: pixels down, pixels across, channels, bits a value.
+
+    Channels are 1 (grey), 3 (colour) or the bands of a TIFF.
+    """
 
     height: int
     width: int
     channels: int
+    bits: int = 8
+
+    @property
+    def deep(self) -> bool:
+        """Whether a byte cannot hold its values."""
+        return self.bits > 8
 
 
-def read_header(path: Path) -> Header:
-    """Size and channels of an image file, without decoding it.
+def read_header(source: Source) -> Header:
+    """Size, channels and depth of an image, without decoding it.
 
     Raises:
-        UnreadableError: no image, too large, or of a kind that 8 bits a channel cannot hold.
+        UnreadableError: no image, too large, or of a kind that cannot be used.
     """
     try:
-        with Image.open(path) as image:
+        found = _tiff_header(source)
+        if found is not None:
+            return found
+        with Image.open(_opened(source)) as image:
             return _check(image)
     except UnreadableError:
         raise
@@ -40,15 +59,28 @@ def read_header(path: Path) -> Header:
         raise UnreadableError(_reason(error)) from error
 
 
-def decode_file(path: Path, image_size: int | None, channels: int) -> np.ndarray:
-    """Decodes and fits one file: uint8 [H, W, C].
+def decode_file(source: Source, image_size: int | None, channels: int, values: ValueRange | None = None) -> np.ndarray:
+    """Decodes and fits one image: uint8 [H, W, C].
+
+    Args:
+        source: a file, or what one holds.
+        image_size: side of the square in pixels; None keeps the image as it is.
+        channels: bands wanted.
+        values: what becomes 0 and 255 where an image has more than 8 bits a value.
 
     Raises:
-        UnreadableError: as `read_header`, or the data are damaged or cut short.
+        UnreadableError: as `read_header`, the data are damaged or cut short, or the bands are others.
     """
     try:
-        with Image.open(path) as image:
-            _check(image)
+        bands = _tiff_bands(source)
+        if bands is not None:
+            return _reduce(bands, image_size, channels, values)
+        with Image.open(_opened(source)) as image:
+            header = _check(image)
+            if header.deep:
+                return _reduce(np.asarray(image)[:, :, None], image_size, channels, values)
+            if channels not in (1, 3):
+                raise UnreadableError(f"{header.channels} bands where {channels} are wanted")
             if image_size is not None:
                 image.draft(None, (2 * image_size, 2 * image_size))  # JPEG only: large ones are decoded at a fraction
             return fit(image, image_size, channels)
@@ -56,6 +88,66 @@ def decode_file(path: Path, image_size: int | None, channels: int) -> np.ndarray
         raise
     except Exception as error:
         raise UnreadableError(_reason(error)) from error
+
+
+def read_values(source: Source, channels: int) -> np.ndarray:
+    """The values of an image of more than 8 bits, nothing scaled or resized: [H, W, C].
+
+    Raises:
+        UnreadableError: as `decode_file`.
+    """
+    try:
+        bands = _tiff_bands(source)
+        if bands is None:
+            with Image.open(_opened(source)) as image:
+                bands = np.asarray(image)[:, :, None]
+        return convert_bands(bands, channels)
+    except Exception as error:
+        raise UnreadableError(_reason(error)) from error
+
+
+def _opened(source: Source) -> Path | io.BytesIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
+def _tiff_header(source: Source) -> Header | None:
+    """The header of a TIFF that Pillow would not read as it is; None for every other file."""
+    if not _is_tiff(source):
+        return None
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        height, width, bands, bits, usual = tiff_shape(file)
+    if usual:
+        return None
+    _check_size(width, height)
+    if bands > MOST_BANDS:
+        raise UnreadableError(f"{bands} bands, more than the limit of {MOST_BANDS}")
+    return Header(height, width, bands, bits)
+
+
+def _tiff_bands(source: Source) -> np.ndarray | None:
+    """The bands of such a TIFF; None for every other file."""
+    if _tiff_header(source) is None:
+        return None
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        return read_bands(file)
+
+
+def _is_tiff(source: Source) -> bool:
+    if isinstance(source, bytes):
+        return source.startswith(_TIFF_MAGIC)
+    if source.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    with source.open("rb") as file:
+        return file.read(4).startswith(_TIFF_MAGIC)
+
+
+def _reduce(bands: np.ndarray, image_size: int | None, channels: int, values: ValueRange | None) -> np.ndarray:
+    fitted = fit_bands(convert_bands(bands, channels), image_size)
+    if bands.dtype == np.uint8:
+        return np.ascontiguousarray(np.rint(np.clip(fitted, 0, 255)).astype(np.uint8))
+    if values is None:
+        raise UnreadableError("more than 8 bits a value, and no range of values is known for it")
+    return np.ascontiguousarray(values.to_bytes(fitted))
 
 
 def fit(image: Image.Image, image_size: int | None, channels: int) -> np.ndarray:
@@ -84,11 +176,17 @@ def fit(image: Image.Image, image_size: int | None, channels: int) -> np.ndarray
 
 def _check(image: Image.Image) -> Header:
     width, height = image.size
+    _check_size(width, height)
+    if image.mode in _DEEP_MODES:
+        return Header(height, width, 1, 32 if image.mode in ("I", "F") else 16)
+    if image.mode not in _GRAY_MODES | _COLOR_MODES:
+        raise UnreadableError(f"mode {image.mode}, which is neither grey nor colour; convert it first")
+    return Header(height, width, 1 if image.mode in _GRAY_MODES else 3)
+
+
+def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UnreadableError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
-    if image.mode not in _GRAY_MODES | _COLOR_MODES:
-        raise UnreadableError(f"mode {image.mode}, more than 8 bits a channel; convert it to 8 bits first")
-    return Header(height, width, 1 if image.mode in _GRAY_MODES else 3)
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 MAX_CLUSTER = 20  # identical images that a split holds together; a larger cluster is no object but a blank
 
@@ -21,3 +23,23 @@ def clusters(contents: np.ndarray) -> np.ndarray:
     groups = np.empty(len(order), np.int64)
     groups[order] = order[np.arange(len(order)) - rank % MAX_CLUSTER]
     return groups
+
+
+def join_groups(groups: np.ndarray, contents: np.ndarray) -> np.ndarray:
+    """Given groups, those that share an image made one, which has the smallest of their numbers: int64 [N].
+
+    Clusters of more than MAX_CLUSTER identical images are blanks and join nothing: what is held out is dropped from the
+    train pool in any case. Where no groups share an image, they stay as they are.
+
+    Args:
+        groups: int64 [N], as the data set gives them.
+        contents: int64 [N], from `first_of_content`.
+    """
+    small = np.bincount(contents, minlength=len(contents))[contents] <= MAX_CLUSTER
+    names, number = np.unique(groups, return_inverse=True)
+    edges = (number[small], number[contents[small]])
+    graph = coo_matrix((np.ones(int(small.sum()), np.int8), edges), shape=(len(names), len(names)))
+    part = connected_components(graph, directed=False)[1]
+    smallest = np.full(part.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(smallest, part, names)
+    return np.asarray(smallest[part[number]])

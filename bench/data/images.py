@@ -29,6 +29,7 @@ class ImageStore:
         class_names: in the order of the labels.
         fingerprint: content digest of images, labels and class names.
         skipped: files left out, each with the reason.
+        notes: how the images were read, where that needs to be said.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class ImageStore:
     masks: np.ndarray | None = None
     boxes: np.ndarray | None = None
     histograms: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, folder: Path) -> ImageStore:
@@ -63,6 +65,7 @@ class ImageStore:
             masks=_optional(folder / "masks.npy", mmap_mode="r"),
             boxes=_optional(folder / "boxes.npy"),
             histograms=_optional(folder / "histograms.npy"),
+            notes=tuple(card.get("notes", ())),
         )
 
     @cached_property

@@ -18,12 +18,14 @@ def partition(
     test: float = 0.2,
     max_train: int | None = None,
     max_test: int | None = None,
+    upstream: float | None = None,
 ) -> Splits:
     """Parts the images.
 
     Official test and validation splits are kept; others are cut off by whole groups, stratified by class as well as
     the groups allow. A train image whose pixels occur in the test or validation split is dropped, and so is a
-    validation image that occurs in the test split. Unlabelled images stay in the train pool.
+    validation image that occurs in the test split. Unlabelled images stay in the train pool; where
+    their group is held out, they are in no split.
 
     Args:
         store: the images; only what is known of them is read, no pixels.
@@ -31,14 +33,17 @@ def partition(
         test: share kept for test where there is no official test split.
         max_train: most training images, train pool and validation together; a stratified subset.
         max_test: most test images; a stratified subset.
+        upstream: share of the train pool, by whole groups, that is kept for pretraining alone; unlabelled images are.
 
     Raises:
         UserError: a split would be empty.
     """
     names = (store.fingerprint, "split")
     train, held, tests = _official(store)
+    held, tests = _judged(store, held), _judged(store, tests)
     if not len(tests):
         train, tests = _cut(store, train, test, *names, "test")
+        tests = _judged(store, tests)
     held = _without_copies(store.contents, held, tests)
     train = _without_copies(store.contents, train, np.concatenate([tests, held]))
     tests = subset(store.labels, tests, max_test, *names, "max_test")
@@ -50,9 +55,16 @@ def partition(
     else:
         train = subset(store.labels, train, max_train, *names, "max_train")
         train, held = _cut(store, train, validation, *names, "validation")
+        held = _judged(store, held)
         train = _without_copies(store.contents, train, held)
     _check_filled(train=train, validation=held, test=tests)
-    return Splits(train, held, tests, store.labels, store.groups, store.class_names, _digest(store, train, held, tests))
+    known = (store.labels, store.groups, store.class_names)
+    if upstream is None:
+        return Splits(train, held, tests, *known, _digest(store, train, held, tests))
+    train, apart = _for_labels(store, *_cut(store, train, upstream, *names, "upstream"))
+    train = _without_copies(store.contents, train, apart)
+    _check_filled(train=train, upstream=apart)
+    return Splits(train, held, tests, *known, _digest(store, train, held, tests, apart), apart)
 
 
 def _official(store: ImageStore) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,6 +73,18 @@ def _official(store: ImageStore) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.arange(len(store.labels)), np.array([], np.int64), np.array([], np.int64)
     train, held, tests = (np.flatnonzero(store.official == code) for code in (TRAIN, VALIDATION, TEST))
     return train, held, tests
+
+
+def _for_labels(store: ImageStore, train: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Moves the unlabelled images of what labels are bought from to the images for pretraining, as their group may."""
+    labelled = store.groups[train[store.labels[train] >= 0]]
+    spare = ~np.isin(store.groups[train], labelled)
+    return train[~spare], np.sort(np.concatenate([apart, train[spare]]))
+
+
+def _judged(store: ImageStore, indices: np.ndarray) -> np.ndarray:
+    """Those that a method can be judged on: an unlabelled image of a group that is held out is in no split."""
+    return indices if store.masks is not None else indices[store.labels[indices] >= 0]
 
 
 def _cut(store: ImageStore, indices: np.ndarray, share: float, *names: object) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -15,9 +16,16 @@ UNLABELLED = -1  # label of an image without one
 IGNORE = 255  # class of a pixel that counts nowhere
 
 
+class Packed(Protocol):
+    """Images that lie within larger files; it travels to the processes that decode them."""
+
+    def read(self, place: np.ndarray) -> bytes:
+        """The encoded image at this place: int64 [3], in the reader's own terms."""
+
+
 @dataclass(frozen=True)
 class RawImages:
-    """N images, as an array or as files.
+    """N images, as an array, as files or within packed files.
 
     Attributes:
         paths: N names, unique; relative to `root` where the images are files.
@@ -30,6 +38,10 @@ class RawImages:
         masks: uint8 [N, H, W], class of each pixel or IGNORE, of the size of `pixels`; None where there are none. With
             masks, `class_names` are the classes of the pixels and `labels` the class that most of an image belongs to.
         boxes: int64 [N, 4], scene, top, left and side of each chip in the pixels of its scene; None: images are whole.
+        packed: what finds images within larger files; None where every image has its own.
+        places: int64 [N, 3], where `packed` finds each image.
+        left_out: files that the reader names but does not hand over, each with the reason.
+        notes: what a reader should be told of how the images were read, a sentence each.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +53,10 @@ class RawImages:
     official: np.ndarray | None = None
     masks: np.ndarray | None = None
     boxes: np.ndarray | None = None
+    packed: Packed | None = None
+    places: np.ndarray | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def of_classes(self, names: Sequence[str] | None) -> RawImages:
         """Only the images of these classes, in this order of classes; images without a label are left out too.
@@ -66,6 +82,6 @@ class RawImages:
         return self._rows(np.arange(start, min(stop, len(self.paths))))
 
     def _rows(self, rows: np.ndarray) -> RawImages:
-        arrays = {name: getattr(self, name) for name in ("pixels", "groups", "official", "masks", "boxes")}
+        arrays = {name: getattr(self, name) for name in ("pixels", "groups", "official", "masks", "boxes", "places")}
         kept = {name: None if array is None else array[rows] for name, array in arrays.items()}
         return replace(self, paths=tuple(self.paths[row] for row in rows), labels=self.labels[rows], **kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,39 @@ PLACES: dict[str, Place] = {
     "masks": Place(".", published=False),
     "land_cover": Place(""),
     "folder": Place(".", published=False),
+    "table": Place(".", published=False),
+    "coco": Place(".", published=False),
+    "shards": Place(".", published=False),
+    "hub": Place(".", published=False),
 }
+
+
+def _table(root: str) -> object:
+    from bench.data.tables import table_files  # NumPy and polars, which other data sets need not wait for
+
+    return table_files(Path(root))
+
+
+def _coco(root: str) -> object:
+    from bench.data.coco import coco_listing
+
+    return coco_listing(Path(root))
+
+
+def _shards(root: str) -> object:
+    from bench.data.shards import shard_listing
+
+    return shard_listing(root)
+
+
+def _hub(root: str) -> object:
+    from bench.data.hub import hub_listing
+
+    return hub_listing(root)
+
+
+# The user's own data that are no tree of class folders: what a root, which may be a file or an address, consists of.
+LISTINGS: dict[str, Callable[[str], object]] = {"table": _table, "coco": _coco, "shards": _shards, "hub": _hub}
 
 
 def download_cache(name: str) -> Path:
@@ -92,12 +125,10 @@ def source_key(spec: DataSpec) -> str:
     Raises:
         UserError: unknown name, missing root or files, links that lead out of the root.
     """
-    folder = files_folder(spec)
-    listing = list_images if spec.name == "folder" else list_files
     return content_key(
         "images",
         name=spec.name,
-        files=None if folder is None else listing(folder),
+        files=_files(spec),
         image_size=spec.image_size,
         channels=spec.channels,
         on_error=spec.on_error,
@@ -106,7 +137,19 @@ def source_key(spec: DataSpec) -> str:
         generated=[spec.images, spec.bands, GENERATOR_VERSION],
         palette=_palette_digest(spec),
         version=DECODE_VERSION,
+        **({} if spec.value_range is None else {"value_range": spec.value_range}),
     )
+
+
+def _files(spec: DataSpec) -> object:
+    """What the data consist of: names, sizes and times of change; None for a published set that is downloaded."""
+    if spec.name in LISTINGS:
+        if spec.root is None:
+            raise UserError(f"data.root: data set {spec.name!r} needs the place of its images; none given")
+        return LISTINGS[spec.name](spec.root)
+    folder = files_folder(spec)
+    listing = list_images if spec.name == "folder" else list_files
+    return None if folder is None else listing(folder)
 
 
 def _palette_digest(spec: DataSpec) -> str | None:
@@ -137,4 +180,5 @@ def data_key(spec: DataSpec, source: str | None = None) -> str:
         max_train=spec.max_train,
         max_test=spec.max_test,
         version=SPLIT_VERSION,
+        **({} if spec.upstream is None else {"upstream": spec.upstream}),
     )

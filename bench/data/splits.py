@@ -15,7 +15,8 @@ from bench.seeds import named_seed
 from bench.store.files import replacing
 
 SPLIT_NAMES = ("train", "validation", "test")
-Strategy = Literal["balanced", "uniform"]
+UPSTREAM = "upstream"  # a fourth part, where pretraining and label budgets share no image
+Strategy = Literal["balanced", "uniform", "coverage"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Splits:
         groups: int64 [N], of the whole store.
         class_names: in the order of the labels.
         digest: content digest of all this and of the images' fingerprint.
+        upstream: int64, sorted, images for pretraining alone, none of them in the train pool; None: there are none.
     """
 
     train: np.ndarray
@@ -39,6 +41,12 @@ class Splits:
     groups: np.ndarray
     class_names: tuple[str, ...]
     digest: str
+    upstream: np.ndarray | None = None
+
+    @property
+    def pretraining(self) -> np.ndarray:
+        """What a pretraining may read: int64, sorted; the train pool, unless images are kept for it alone."""
+        return self.train if self.upstream is None else self.upstream
 
     @cached_property
     def labelled(self) -> np.ndarray:
@@ -60,6 +68,7 @@ class Splits:
             draw: number of the draw, from 0; "all" has draw 0 only.
             strategy: "balanced" takes the budget from every class; "uniform" takes budget x classes images from the
                 pool as they come, so that a rare class may be missing.
+                "coverage" needs the images: see `Dataset.budget`.
 
         Returns:
             int64 indices into the image store, without repetition.
@@ -104,6 +113,8 @@ class Splits:
     def table(self) -> pl.DataFrame:
         """One row an image in use: item (position within its split), index, split, label, group."""
         parts = [(name, getattr(self, name)) for name in SPLIT_NAMES]
+        if self.upstream is not None:
+            parts.append((UPSTREAM, self.upstream))
         return pl.concat(
             pl.DataFrame(
                 {
@@ -143,8 +154,10 @@ def load_splits(
     if not path.exists():
         return None
     table = pl.read_parquet(path, columns=["index", "split"])
-    parts = {name: table.filter(pl.col("split") == name)["index"].to_numpy() for name in SPLIT_NAMES}
-    return Splits(**parts, labels=labels, groups=groups, class_names=class_names, digest=digest)
+    parts = {name: table.filter(pl.col("split") == name)["index"].to_numpy() for name in (*SPLIT_NAMES, UPSTREAM)}
+    upstream = parts.pop(UPSTREAM)
+    known = {"labels": labels, "groups": groups, "class_names": class_names, "digest": digest}
+    return Splits(**parts, **known, upstream=upstream if len(upstream) else None)
 
 
 def shuffled(indices: np.ndarray, *names: object) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from bench.data.policies import check_bands, find_policy
 from bench.data.shape import ImageShape
+from bench.engine.networks import Networks
 from bench.errors import UserError
 from bench.methods.attention import check_class_token
-from bench.methods.encoder import Encoder, build_encoder
+from bench.methods.encoder import Encoder
 from bench.methods.smp_unet import check_network
 from bench.protocols.pyramid import pyramid
 from bench.study.encoders import SMP_PREFIX, TIMM_PREFIX, is_smp, is_timm, preset
@@ -22,27 +24,27 @@ def check_names(plan: Plan) -> None:
     """Checks augmentations, the networks of libraries and their layers, and fusion partners.
 
     Raises:
-        UserError: a name that nothing answers to; the message names the key and the valid ones.
+        UserError: a name that nothing answers to, or a network that cannot take the images or give what is asked of
+            it; the message names the key and the valid ones.
     """
-    channels = plan.record.image_shape[2]
+    height, width, channels = plan.record.image_shape
+    networks = Networks(ImageShape(channels, height, width))
     for item in plan.settings:
         if isinstance(item.setting.options, PartnerOptions):  # named in its entry, below
             continue
         if not item.setting.options.needs_masks:  # its augmentation is of image and mask together, and has no policy
             policy = getattr(item.setting.options, "augmentation", "none")
             _check_policy(f"{item.setting.method}.augmentation", policy, channels)
-        if is_timm(item.setting.options.encoder_name):
-            _check_network(f"{item.setting.method}.encoder", item.setting.options.encoder_name)
-            _check_layers(plan, item.setting)
-            _check_tokens(plan, item.setting)
-            _check_maps(plan, item.setting)
-        if is_smp(item.setting.options.encoder_name):
-            _check_layers(plan, item.setting)
+        name = item.setting.options.encoder_name
+        if is_timm(name):
+            _check_network(f"{item.setting.method}.encoder", name)
+        if is_timm(name) or is_smp(name):
+            _check_asked(plan, item.setting, networks)
     for index, entry in enumerate(plan.study.evaluate):
         if isinstance(entry, FinetuneOptions | FusionOptions):
             _check_policy(f"evaluate.{index}.augmentation", entry.augmentation, channels)
         if isinstance(entry, FusionOptions):
-            _check_partner(f"evaluate.{index}.partner", entry.partner)
+            _check_partner(f"evaluate.{index}.partner", entry.partner, networks)
             if is_timm(entry.partner) and entry.partner_weights is None:
                 _check_published(f"evaluate.{index}.partner", entry.partner)
 
@@ -55,13 +57,16 @@ def _check_policy(key: str, name: str, channels: int) -> None:
         raise UserError(f"{key}: {error}") from None
 
 
-def _check_partner(key: str, name: str) -> None:
+def _check_partner(key: str, name: str, networks: Networks) -> None:
     if is_timm(name):
         _check_network(key, name)
     elif is_smp(name):
         check_network(name.removeprefix(SMP_PREFIX), key)
     elif name != "pixels":
         preset(name, key)
+    if is_timm(name) or is_smp(name):
+        networks.outline(key, name)
+        networks.check_forward(key, name, None, ["last"])
 
 
 def _check_network(key: str, name: str) -> None:
@@ -84,52 +89,37 @@ def _check_published(key: str, name: str) -> None:
         raise UserError(f"{key}: timm publishes no weights for {network!r}; give a file, {key}_weights{hint}")
 
 
-def _check_layers(plan: Plan, setting: Setting) -> None:
-    """Builds the network once, without weights, where layers other than the last are asked of it.
+def _check_asked(plan: Plan, setting: Setting, networks: Networks) -> None:
+    """Checks what the study asks of a network that only its library knows: layers, tokens, maps, and the images."""
+    name, patch = setting.options.encoder_name, getattr(setting.options, "patch_size", None)
+    encoder = networks.outline(setting.method, name, patch)
+    layers = {"last"}
+    for index, entry in enumerate(plan.study.evaluate):
+        if judges(entry, setting):
+            layers |= _layers(f"evaluate.{index}.layers", entry.layers, encoder, setting)
+            if isinstance(entry, FewShotOptions):
+                check_class_token(encoder, f"evaluate.{index}.protocol", name)
+            if isinstance(entry, SegmentationOptions):
+                layers |= _maps(f"evaluate.{index}", entry, encoder)
+    networks.check_forward(f"methods.{setting.method}.encoder", name, patch, layers)
 
-    A U-Net is built in any case: around which networks the library can build one, only the library knows.
-    """
-    asked = {
-        (index, layer)
-        for index, entry in enumerate(plan.study.evaluate)
-        if judges(entry, setting)
-        for layer in entry.layers
-        if layer not in ("last", *setting.options.own_layers)
-    }
-    if not asked and not is_smp(setting.options.encoder_name):
-        return
-    encoder = _built(plan, setting)
-    for index, layer in sorted(asked):
-        if layer not in encoder.layers and not (layer.isdecimal() and f"stage{layer}" in encoder.layers):
+
+def _layers(key: str, asked: Sequence[str], encoder: Encoder, setting: Setting) -> set[str]:
+    """The layers of the network that are asked for, under its own names."""
+    found = set()
+    for layer in asked:
+        own = f"stage{layer}" if layer.isdecimal() else layer
+        if own in encoder.layers:
+            found.add(own)
+        elif layer not in ("last", *setting.options.own_layers):
             valid = ", ".join(["last", *encoder.layers])
-            raise UserError(f"evaluate.{index}.layers: {setting.label} has no layer {layer!r}; valid: {valid}")
+            raise UserError(f"{key}: {setting.label} has no layer {layer!r}; valid: {valid}")
+    return found
 
 
-def _check_tokens(plan: Plan, setting: Setting) -> None:
-    """Builds the network once where few-shot episodes read its tokens."""
-    for index, entry in enumerate(plan.study.evaluate):
-        if isinstance(entry, FewShotOptions) and judges(entry, setting):
-            check_class_token(_built(plan, setting), f"evaluate.{index}.protocol", setting.options.encoder_name)
-            return
-
-
-def _check_maps(plan: Plan, setting: Setting) -> None:
-    """Builds the network once where decoders read its maps."""
-    for index, entry in enumerate(plan.study.evaluate):
-        if isinstance(entry, SegmentationOptions) and judges(entry, setting):
-            try:
-                pyramid(_built(plan, setting), entry.decoder)
-            except UserError as error:
-                raise UserError(f"evaluate.{index}.{error}") from None
-            return
-
-
-def _built(plan: Plan, setting: Setting) -> Encoder:
-    """The setting's network, without its weights."""
-    height, width, channels = plan.record.image_shape
-    shape, mean, std = ImageShape(channels, height, width), [0.0] * channels, [1.0] * channels
-    patch = getattr(setting.options, "patch_size", None)
+def _maps(key: str, entry: SegmentationOptions, encoder: Encoder) -> set[str]:
+    """The layers whose maps a decoder reads."""
     try:
-        return build_encoder(setting.options.encoder_name, shape, mean, std, patch_size=patch)
+        return {level.layer for level in pyramid(encoder, entry.decoder)}
     except UserError as error:
-        raise UserError(f"{setting.method}.{error}") from None
+        raise UserError(f"{key}.{error}") from None

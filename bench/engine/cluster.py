@@ -70,7 +70,7 @@ def connected(address: str | None = None) -> Iterator[Cluster]:
 def _connect(address: str | None) -> bool:
     """Connects; returns whether the cluster was started here."""
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    found = address or _running_address()
+    found = address or running_address()
     if found is None:
         ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
         return True
@@ -81,13 +81,13 @@ def _connect(address: str | None) -> bool:
     except (ConnectionError, RaySystemError, RuntimeError, ValueError) as error:
         # Ray says the same of a refused token and of a cluster of another version: it could not connect.
         raise UserError(
-            f"Ray at {found} cannot be joined ({_first_line(error)}); if its token is another one, copy it to "
+            f"Ray at {found} cannot be joined ({first_line(error)}); if its token is another one, copy it to "
             "~/.ray/auth_token or point RAY_AUTH_TOKEN_PATH at it; to start a cluster of your own, `ray stop` that one"
         ) from None
     return False
 
 
-def _running_address() -> str | None:
+def running_address() -> str | None:
     """Address of the cluster that `ray start` left on this machine; None where there is none, or it is gone."""
     from ray._private.services import find_bootstrap_address
 
@@ -105,7 +105,7 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

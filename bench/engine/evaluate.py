@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
+from bench.engine.pictures import write_answers
 from bench.engine.pretrain import ensure_trained
 from bench.engine.rows import score_rows, unscored_rows
 from bench.engine.site import Site
 from bench.engine.trained import Trained
 from bench.methods.encoder import Encoder, load_encoder
-from bench.methods.inference import Inference, inference
+from bench.methods.inference import Inference, layer_costs
 from bench.protocols.base import Evaluation
 from bench.protocols.features import Features, encode
 from bench.protocols.registry import PROTOCOLS
@@ -52,6 +54,7 @@ class _Task:
         self.began = time.perf_counter()
         self.rows = 0
         self.trained: Trained | None = None
+        self.folder: Path | None = None
 
     def run(self) -> Outcome:
         try:
@@ -62,6 +65,7 @@ class _Task:
             )
             if self.trained.status != "ok":
                 return self._give_up(self.trained.status, self.trained.reason or "")
+            self.folder = folder
             self._evaluate(load_encoder(folder).to(self.site.device).eval())
         except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
@@ -83,9 +87,11 @@ class _Task:
         features, seconds = self._encode(encoder)
         collapsed = {name: why for name in features.arrays for state, why in [features.status(name)] if state != "ok"}
         ranks = {name: round(features.rank(name), 3) for name in features.arrays}
-        share, cost = seconds / len(self.units), inference(encoder)
+        read = dict.fromkeys(cell.layer for unit in self.units for cell in unit.cells.values())
+        costs = layer_costs(encoder, [layer for layer in read if layer != NO_LAYER])
+        share = seconds / len(self.units)
         while self.units:
-            self._score(self.units[0], encoder, features, collapsed, ranks, share, cost)
+            self._score(self.units[0], encoder, features, collapsed, ranks, share, costs)
             self.units.pop(0)
 
     def _encode(self, encoder: Encoder) -> tuple[Features, float]:
@@ -107,7 +113,7 @@ class _Task:
         collapsed: dict[str, str],
         ranks: dict[str, float],
         encode_seconds: float,
-        cost: Inference,
+        costs: Mapping[str, Inference],
     ) -> None:
         began, started = time.perf_counter(), datetime.now(UTC)
         dataset = self.site.dataset()
@@ -120,6 +126,7 @@ class _Task:
             seed=named_seed(unit.key),
             root=self.site.root,
             device=self.site.device,
+            folder=self.folder,
         )
         scores = PROTOCOLS[unit.protocol.name](evaluation)
         frame = score_rows(
@@ -132,7 +139,9 @@ class _Task:
             seconds=encode_seconds + time.perf_counter() - began,
             collapsed=collapsed,
             ranks=ranks,
-            inference=cost,
+            inference=costs,
         )
+        if self.folder is not None:
+            write_answers(self.folder, scores)
         Fragments(self.site.root, "rows").write(frame)
         self.rows += frame.height

@@ -1,8 +1,12 @@
-"""Pictures of a pretext task, drawn when a pretraining is kept: what went in, what the network saw, what came out."""
+"""Pictures of a pretext task, drawn when a pretraining is kept: what went in, what the network saw, what came out.
+
+And of answers on test images, drawn when an encoder is judged.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +17,15 @@ from torch import Tensor
 from bench.data.catalog import Dataset
 from bench.data.draws import Draws
 from bench.methods.base import Method
+from bench.protocols.base import Score
 from bench.seeds import named_seed
+from bench.store.files import replacing
 
 FOLDER = "previews"
 MOST = 8  # images of a sheet
 _LEAST_SIDE, _MOST_SIDE = 64, 256  # pixels of an image on a sheet
+_LEAST_WIDTH = 640  # pixels of a sheet of answers
+_BEHIND = 50  # place of a sheet of answers; a pretext task has fewer pictures
 _GAP = 2  # pixels of white between two images
 log = logging.getLogger(__name__)
 
@@ -37,6 +45,24 @@ def write_pictures(folder: Path, dataset: Dataset, method: Method) -> None:
             sheet(images).save(folder / FOLDER / f"{place}_{name}.png", optimize=True)
     except Exception as error:  # a picture is no reason to lose a pretraining
         log.warning("no pictures of %s: %s: %s", type(method).__name__, type(error).__name__, error)
+
+
+def write_answers(folder: Path, scores: Sequence[Score]) -> None:
+    """Writes `previews/PLACE_NAME.png` for each picture of the scores, behind those of the pretext task.
+
+    A picture of the same name, of an earlier evaluation, is replaced. What goes wrong here is logged and ends nothing.
+    """
+    found = {name: pixels for score in scores for name, pixels in score.pictures.items()}
+    try:
+        for name, pixels in found.items():
+            (folder / FOLDER).mkdir(exist_ok=True)
+            picture = Image.fromarray(pixels)
+            times = -(-_LEAST_WIDTH // picture.width)
+            picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+            with replacing(folder / FOLDER / f"{_BEHIND}_{name.replace(' ', '_')}.png") as temporary:
+                picture.save(temporary, "png", optimize=True)
+    except Exception as error:  # a picture is no reason to lose a score
+        log.warning("no pictures of answers: %s: %s", type(error).__name__, error)
 
 
 def sheet(images: np.ndarray) -> Image.Image:

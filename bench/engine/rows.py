@@ -39,7 +39,7 @@ def score_rows(
     seconds: float,
     collapsed: dict[str, str],
     ranks: Mapping[str, float],
-    inference: Inference,
+    inference: Mapping[str, Inference],
 ) -> pl.DataFrame:
     """One row for each score.
 
@@ -47,7 +47,7 @@ def score_rows(
         seconds: wall seconds of the evaluation, shared evenly among its rows.
         collapsed: reason by layer, for layers whose features carry next to nothing.
         ranks: effective rank of the features by layer.
-        inference: what the encoder costs where it is used.
+        inference: what the encoder costs where it is used, as far as each layer.
     """
     keys = {cell: key for key, cell in unit.cells.items()}
     shared = _shared(dataset, pretraining, unit, trained, started) | {"evaluate_seconds": seconds / max(1, len(scores))}
@@ -109,12 +109,12 @@ def _scored(score: Score, measured: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _deployed(score: Score, inference: Inference) -> dict[str, float | None]:
+def _deployed(score: Score, inference: Mapping[str, Inference]) -> dict[str, float | None]:
     """Arithmetic and speed of all networks that the entrant runs on an image: its encoder, its partner, or both."""
-    cost = inference
+    costs = [] if score.cell.layer == NO_LAYER else [inference[score.cell.layer]]
     if "partner" in score.extra:
-        cost = Inference(*(score.extra[f"partner_{name}"] for name in ("flops", "inference_per_second")))
-        cost = cost if score.cell.layer == NO_LAYER else together([inference, cost])
+        costs.append(Inference(*(score.extra[f"partner_{name}"] for name in ("flops", "inference_per_second"))))
+    cost = together(costs)
     return {"flops": cost.flops, "inference_per_second": cost.per_second}
 
 

@@ -67,7 +67,7 @@ def train(
     world: int = 1,
     on_epoch: OnEpoch | None = None,
 ) -> tuple[Method, TrainingResult]:
-    """Builds the method and trains it on the train pool, from its last checkpoint where there is one.
+    """Builds the method and trains it on the images for pretraining, from its last checkpoint where there is one.
 
     With `world` > 1 every worker calls this with its rank, inside an initialised process group.
     """
@@ -79,7 +79,7 @@ def train(
         return method, TrainingResult("ok", "", 0, 0.0, 0.0, [], [])
     data = site.dataset()
     if method.needs_masks:
-        method.bind(data.images.masks, data.splits.train)
+        method.bind(data.images.masks, data.splits.pretraining)
     folder = Artifacts(site.root).path("checkpoints", key)
     folder.mkdir(parents=True, exist_ok=True)
     result = train_stages(
@@ -87,7 +87,7 @@ def train(
         data.images.images,
         options,
         key,
-        pool=data.splits.train,
+        pool=data.splits.pretraining,
         checkpoints=folder,
         on_epoch=on_epoch,
         rank=rank,
@@ -98,9 +98,9 @@ def train(
 
 
 def fit(site: Site, key: str, method: Method) -> TrainingResult:
-    """Fits the method to the unlabelled train pool; the seconds count as a training's do."""
+    """Fits the method to the unlabelled images for pretraining; the seconds count as a training's do."""
     data, began = site.dataset(), time.perf_counter()
-    method.fit(data.images.images, data.splits.train, named_seed(key, "fit"))
+    method.fit(data.images.images, data.splits.pretraining, named_seed(key, "fit"))
     return TrainingResult("ok", "", 0, time.perf_counter() - began, 0.0, [], [])
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from difflib import get_close_matches
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.methods.encoder import WEIGHTS
 from bench.methods.mask_codec import MASK, apply_mask_file, load_mask
 from bench.store.artifacts import Artifacts
 from bench.store.files import replacing
+
+_NAMED = 10  # pretrainings that a message about an unknown key names
 
 
 def write_weights(root: Path, key: str, to: Path) -> str:
@@ -31,8 +34,7 @@ def write_weights(root: Path, key: str, to: Path) -> str:
     """
     folder = Artifacts(root).find("encoders", key) if Path(key).name == key and not key.startswith(".") else None
     if folder is None:
-        keys = [artifact.key for artifact in Artifacts(root).complete() if artifact.kind == "encoders"]
-        raise unknown("pretraining", key, keys, "KEY")
+        raise _unknown(root, key)
     source = next((folder / name for name in (MASK, WEIGHTS) if (folder / name).is_file()), None)
     if source is None:
         raise UserError(f"KEY: the pretraining {key!r} left no encoder: it diverged")
@@ -66,3 +68,14 @@ def apply_weights(mask: Path, backbone: Path, to: Path) -> str:
     with replacing(to) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
     return f"weights, {to.stat().st_size} bytes"
+
+
+def _unknown(root: Path, key: str) -> UserError:
+    """The error for a key that the store lacks: of its pretrainings those of nearest key, then the newest."""
+    kept = sorted(Artifacts(root).complete(), key=lambda artifact: -artifact.used)
+    keys = [artifact.key for artifact in kept if artifact.kind == "encoders"]
+    near = [name for name in keys if key and name.startswith(key)] + get_close_matches(key, keys, n=3)
+    named = list(dict.fromkeys([*near, *keys]))[:_NAMED]
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    rest = f" and {len(keys) - len(named)} more" if len(keys) > len(named) else ""
+    return UserError(f"KEY: unknown pretraining {key!r}{hint}; valid: {', '.join(named) or 'none'}{rest}")

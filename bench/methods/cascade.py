@@ -55,7 +55,7 @@ class CascadeEncoder(Encoder):
             std: of the normalisation, one per channel.
             family: of the networks, a key of PARTS.
             network: the sizes of each of them.
-            experts: networks beside the dispatcher.
+            experts: networks beside the dispatcher; 0 leaves a single network, reduced like several.
             dimensions: of the router.
             routing: conditional: every image passes the dispatcher and one expert; unconditional: all networks.
         """
@@ -105,7 +105,7 @@ def groups(routes: Tensor, count: int) -> Iterator[tuple[int, Tensor]]:
     Where tensors have no values (the meta device, on which arithmetic is counted) all images are of the first group:
     each passes one expert in any case.
     """
-    if routes.is_meta:
+    if routes.is_meta and count:
         yield 0, torch.arange(len(routes), device=routes.device)
         return
     for group in range(count):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.errors import UserError
 from bench.methods.encoder import Encoder
 
+HEAD = "decoder.safetensors"  # beside the encoder
 FINEST = "dec1"  # the last layer of a U-Net's own decoder
 _NARROWEST, _WIDEST = 16, 128  # channels of the decoder's blocks
 _RESTORE = ("out", "segmentation_head")  # of a U-Net as the other methods use it: from its last layer to an image
@@ -58,3 +64,25 @@ class DenseHead(nn.Module):
             self.head(features), images.shape[-2:], mode="bilinear", align_corners=False
         )
         return logits
+
+
+def save_head(head: DenseHead, n_classes: int, folder: Path) -> None:
+    """Writes the weights of what stands behind the encoder to `decoder.safetensors` in the encoder's folder."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()}
+    save_file(weights, folder / HEAD, metadata={"classes": str(n_classes)})
+
+
+def load_head(folder: Path, encoder: Encoder) -> DenseHead:
+    """What `save_head` wrote, in evaluation mode on the CPU, for the encoder of this folder.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    if not (folder / HEAD).is_file():
+        raise UserError(f"{str(folder)!r} holds no {HEAD}: its pretraining left no decoder; valid: noisy_labels")
+    with safe_open(folder / HEAD, framework="pt") as file:
+        n_classes = int(file.metadata()["classes"])
+    with torch.random.fork_rng(devices=[]):  # initialised once more, and overwritten
+        head = DenseHead(encoder, n_classes)
+    head.load_state_dict(load_file(folder / HEAD))
+    return head.eval()

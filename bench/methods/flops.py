@@ -22,8 +22,8 @@ def flops(run: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def encoder_flops(encoder: Encoder) -> float | None:
-    """FLOPs of an encoder for one image, up to its default layer (multiply-adds times two).
+def encoder_flops(encoder: Encoder, layer: str = "last") -> float | None:
+    """FLOPs of an encoder for one image, as far as a layer needs it (multiply-adds times two).
 
     The encoder is left as it is: what runs is its outline on the meta device, in evaluation mode.
 
@@ -33,7 +33,7 @@ def encoder_flops(encoder: Encoder) -> float | None:
     network = outline(encoder).eval()
     image = torch.empty(1, *encoder.shape, device="meta")
     try:
-        return flops(lambda: network(image))
+        return flops(lambda: network.embed(image, [layer]))
     except (NotImplementedError, RuntimeError):
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from bench.data.raw import IGNORE
 from bench.data.shape import ImageShape
 from bench.errors import UserError
 from bench.methods.base import Method
-from bench.methods.dense_head import DenseHead
+from bench.methods.dense_head import DenseHead, save_head
 from bench.methods.dense_losses import confident, cross_entropy, one_hot, smoothed, soft_dice
 from bench.methods.encoder import build_encoder
 from bench.study.methods import NoisyLabelsOptions
@@ -70,6 +71,10 @@ class NoisyLabels(Method):
             soft = smoothed(hard) if self.options.handling == "label_smoothing" else hard
             loss = cross_entropy(logits, soft, workers) + soft_dice(logits, hard, workers)
         return loss, {"agrees": (logits.detach().argmax(1) == targets).float().mean()}
+
+    def save_extra(self, folder: Path) -> None:
+        """The decoder, so that the network can be scored as it is (protocol as_is)."""
+        save_head(self.head, self.n_classes, folder)
 
     def measurements(self) -> dict[str, float]:
         """Realised noise of the masks it learned from; confusion_A_B: share of the pixels of class A labelled B."""

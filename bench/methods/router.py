@@ -45,7 +45,12 @@ class Router(nn.Module):
 
     @torch.no_grad()
     def forward(self, features: Tensor) -> Tensor:
-        """The component of each vector: [N, features] -> int64 [N]. Only the direction of a vector counts."""
+        """The component of each vector: [N, features] -> int64 [N]; -1 where there are none.
+
+        Only the direction of a vector counts.
+        """
+        if not len(self.offsets):
+            return features.new_full((len(features),), -1, dtype=torch.int64)
         points = functional.normalize(features.double(), dim=1) @ self.weight.T + self.bias
         distances = torch.einsum("nkd,kde->nke", points[:, None] - self.means, self.factors).square().sum(dim=2)
         return (self.offsets - distances / 2).argmax(dim=1)

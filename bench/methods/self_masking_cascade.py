@@ -63,13 +63,7 @@ class SelfMaskingCascade(Method):
         """A training for every cluster that fills a batch; smaller ones are merged into the others."""
         dispatcher = self.dispatcher.encoder().eval()
         features = read_features(dispatcher, images, pool)
-        router = fit_router(
-            features,
-            components=self.options.experts,
-            dimensions=self.options.clusters_dimensions,
-            least=self.options.batch_size,
-            seed=named_seed(seed, "router"),
-        )
+        router = self.make_router(features, named_seed(seed, "router"))
         routes = router(features).numpy()
         parts, masks, sizes = [dispatcher], {"dispatcher": self.dispatcher.mask()}, []
         for number in range(len(router.offsets)):
@@ -83,6 +77,19 @@ class SelfMaskingCascade(Method):
             sizes.append(len(members))
         self.masks, self.sizes = masks, sizes
         self.made = assemble(parts, router, self.options, images, pool, named_seed(seed, "reduction"))
+
+    def make_router(self, features: Tensor, seed: int) -> Router:
+        """The router fitted to the pool's features [P, D]; an empty one, where there is nothing to route to."""
+        options = self.options
+        if not options.experts:
+            return Router(features.shape[1], 0, 0)
+        return fit_router(
+            features,
+            components=options.experts,
+            dimensions=options.clusters_dimensions,
+            least=options.batch_size,
+            seed=seed,
+        )
 
     def expert(self, seed: int) -> SelfMasking:
         """A copy of the dispatcher, its scores and running statistics included, under a new projection and prototypes.
@@ -117,8 +124,8 @@ class SelfMaskingCascade(Method):
         router, reduction = self.made.backbone.router, self.made.backbone.reduction
         return found | {
             "experts_trained": float(len(self.sizes)),
-            "smallest_cluster": float(min(self.sizes)),
-            "largest_cluster": float(max(self.sizes)),
+            "smallest_cluster": float(min(self.sizes, default=0)),
+            "largest_cluster": float(max(self.sizes, default=0)),
             "cascade_mask_bytes": float(stored),
             "storage_ratio": stored / backbone,
             "routing_bytes": float(sum(part.nbytes for part in (*router.buffers(), *reduction.parameters()))),

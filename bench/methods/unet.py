@@ -42,6 +42,8 @@ class UNet(nn.Module):
         maps: dict[str, Tensor] = {}
         features = images
         for level, encode in enumerate(self.enc, start=1):
+            if all(name in maps for name in wanted):
+                return maps
             maps[f"enc{level}"] = encode(features)
             features = functional.max_pool2d(maps[f"enc{level}"], 2)
         if not all(name in maps for name in wanted):

@@ -31,6 +31,7 @@ class Evaluation:
         seed: names the random draws of protocols that train (initial heads, augmentation).
         root: the results root, where a partner's features are kept.
         device: where networks run, "cpu" or "cuda".
+        folder: of the encoder, with what its pretraining left beside it; None where it was not read from one.
     """
 
     dataset: Dataset
@@ -41,6 +42,7 @@ class Evaluation:
     seed: int
     root: Path
     device: str = "cpu"
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Score:
         n_selection_labels: labels outside the budget that the selection read.
         selection: what was done: "fixed", "within_budget" or "held_out".
         extra: parameters, bytes_added (what a deployment adds to the images' encoder), partner, and the like.
+        pictures: uint8 [H, W, 3] by name, of answers on test images; only of generated ones, which anyone may see.
     """
 
     cell: Cell
@@ -73,6 +76,7 @@ class Score:
     n_selection_labels: int
     selection: str
     extra: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,5 +101,5 @@ def budgets(dataset: Dataset, options: ProtocolOptions, cells: Sequence[Cell]) -
 
     for label_budget, members in groupby(sorted(cells, key=order), key=lambda cell: cell.label_budget):
         group = tuple(members)
-        draws = [dataset.splits.budget(label_budget, cell.draw, options.draw_strategy) for cell in group]
+        draws = [dataset.budget(label_budget, cell.draw, options.draw_strategy) for cell in group]
         yield Budget(label_budget, group, np.stack(draws))

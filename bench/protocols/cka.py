@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,15 @@ import torch
 from torch import Tensor
 
 from bench.methods.encoder import Encoder
+from bench.stats.inversion import zero_interval
+from bench.stats.jackknife import Factor, jackknife
 
 LEAST_RUNS = 4  # of each kind of pretraining
+KINDS = ("clean", "noisy", "permuted")
 _SIDE = 4  # activations are averaged to at most this many steps a side: CKA of tiles and places
+_GRID = np.linspace(-2, 4, 601)  # of drifts that an interval may end at
+
+Run = Mapping[str, np.ndarray]  # activations of one pretraining by layer
 
 
 class Drift(NamedTuple):
@@ -21,7 +28,7 @@ class Drift(NamedTuple):
 
     Attributes:
         drift: (d(clean, noisy) - d(clean, clean')) / (d(clean, permuted) - d(clean, clean')), d = 1 - linear CKA.
-        low, high: interval over the runs; null where it cannot be told from a ratio with zero below the line.
+        low, high: interval over the runs; infinite where open.
         noisy, floor, ceiling: the three mean distances.
     """
 
@@ -31,6 +38,63 @@ class Drift(NamedTuple):
     noisy: float
     floor: float
     ceiling: float
+
+
+class Contrast(NamedTuple):
+    """Mean drift of some layers minus that of others, with its interval over the runs; nan where undefined."""
+
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DriftStack:
+    """Distances of every layer on all runs, and without each run in turn.
+
+    Attributes:
+        layers: names, L of them.
+        distances: float [R, 3, L], mean d(clean, noisy), d(clean, clean') and d(clean, permuted); row 0 on all runs.
+        factors: which rows leave out the runs of a kind.
+    """
+
+    layers: tuple[str, ...]
+    distances: np.ndarray
+    factors: tuple[Factor, ...]
+
+    @property
+    def moved(self) -> np.ndarray:
+        """[R, L], how much further than the floor the noisy runs are."""
+        return self.distances[:, 0] - self.distances[:, 1]
+
+    @property
+    def span(self) -> np.ndarray:
+        """[R, L], how much further than the floor the permuted runs are."""
+        return self.distances[:, 2] - self.distances[:, 1]
+
+    @property
+    def values(self) -> np.ndarray:
+        """[R, L], the drift; nan where permuted runs are no further from clean ones than these from each other."""
+        return np.divide(self.moved, self.span, out=np.full_like(self.span, np.nan), where=self.span > 0)
+
+    def table(self, level: float = 0.95) -> dict[str, Drift]:
+        """The drift of each layer.
+
+        Its interval holds every f at which moved - f * span is not significantly different from zero (crossed
+        jackknife-t over the runs of the three kinds): a ratio whose lower part is uncertain has open ends.
+        """
+        contrast = jackknife(self.moved[..., None] - _GRID * self.span[..., None], self.factors)
+        low, high = zero_interval(contrast, _GRID, level)
+        drift = self.values[0]
+        low, high = np.where(np.isnan(drift), -np.inf, low), np.where(np.isnan(drift), np.inf, high)
+        columns = zip(drift, low, high, *self.distances[0], strict=True)
+        return {layer: Drift(*map(float, column)) for layer, column in zip(self.layers, columns, strict=True)}
+
+    def contrast(self, first: Sequence[str], second: Sequence[str], level: float = 0.95) -> Contrast:
+        """Mean drift of the first layers minus mean drift of the second; the runs are common to both."""
+        means = [self.values[:, [self.layers.index(name) for name in names]].mean(1) for names in (first, second)]
+        estimate = jackknife(means[0] - means[1], self.factors)
+        return Contrast(float(estimate.value), *map(float, estimate.interval(level)))
 
 
 def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
@@ -70,8 +134,6 @@ def layer_drift(
     images: Tensor,
     *,
     level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
 ) -> dict[str, Drift]:
     """Drift of every layer between pretrainings on clean and on noisy labels, each of an initialisation of its own.
 
@@ -80,43 +142,53 @@ def layer_drift(
     Args:
         clean, noisy, permuted: pretrained encoders of one architecture, at least four of each.
         images: float [N, C, H, W] in [0, 1], fixed and held out of all trainings.
-        level: of the percentile interval from resampling the runs.
-        resamples: of the runs of each kind.
-        seed: of the resampling.
+        level: of the interval over the runs.
 
     Raises:
         ValueError: fewer than four runs of a kind.
     """
-    kinds = {"clean": clean, "noisy": noisy, "permuted": permuted}
-    for kind, encoders in kinds.items():
-        if len(encoders) < LEAST_RUNS:
-            raise ValueError(f"{kind}: {len(encoders)} runs; layer drift needs at least {LEAST_RUNS} of each kind")
-    found = {kind: [activations(encoder, images) for encoder in encoders] for kind, encoders in kinds.items()}
-    return {
-        layer: _drift([[run[layer] for run in found[kind]] for kind in kinds], level, resamples, seed)
-        for layer in found["clean"][0]
-    }
+    found = [[activations(encoder, images) for encoder in encoders] for encoders in (clean, noisy, permuted)]
+    return drift_stack(*found).table(level)
 
 
-def _drift(runs: Sequence[Sequence[np.ndarray]], level: float, resamples: int, seed: int) -> Drift:
-    """Of one layer; `runs` are the activations of clean, noisy and permuted runs."""
-    clean, *others = runs
-    within = np.full((len(clean), len(clean)), np.nan)  # no run is compared with itself, nor with its own copy
-    for a, b in itertools.combinations(range(len(clean)), 2):
-        within[a, b] = within[b, a] = 1 - linear_cka(clean[a], clean[b])
-    across = [np.array([[1 - linear_cka(a, b) for b in other] for a in clean]) for other in others]
-    numbers = np.random.default_rng(seed)
-    drawn = [numbers.integers(0, len(kind), (resamples, len(kind))) for kind in runs]
-    values = [_ratio(within, across, [rows[number] for rows in drawn]) for number in range(resamples)]
-    drift = _ratio(within, across, [np.arange(len(kind)) for kind in runs])
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Drift(drift, float(low), float(high), across[0].mean(), float(np.nanmean(within)), across[1].mean())
+def drift_stack(clean: Sequence[Run], noisy: Sequence[Run], permuted: Sequence[Run]) -> DriftStack:
+    """Drift from activations, as `layer_drift`, with what intervals of any function of it need.
+
+    Raises:
+        ValueError: fewer than four runs of a kind.
+    """
+    runs = (clean, noisy, permuted)
+    for kind, found in zip(KINDS, runs, strict=True):
+        if len(found) < LEAST_RUNS:
+            raise ValueError(f"{kind}: {len(found)} runs; layer drift needs at least {LEAST_RUNS} of each kind")
+    layers = tuple(clean[0])
+    within = np.stack([_within([run[layer] for run in clean]) for layer in layers])
+    across = [
+        np.array([[[1 - linear_cka(a[layer], b[layer]) for b in other] for a in clean] for layer in layers])
+        for other in (noisy, permuted)
+    ]
+    left_out = [(kind, number) for kind, found in enumerate(runs) for number in range(len(found))]
+    kept = [[np.arange(len(found)) for found in runs]]
+    kept += [[np.delete(rows, number) if at == kind else rows for at, rows in enumerate(kept[0])]
+             for kind, number in left_out]  # fmt: skip
+    distances = np.stack([_distances(within, across, rows) for rows in kept])  # [R, 3, L]
+    starts = np.cumsum([1, *map(len, runs)]).tolist()
+    factors = tuple(Factor(kind, slice(*ends)) for kind, ends in zip(KINDS, itertools.pairwise(starts), strict=True))
+    return DriftStack(layers, distances, factors)
 
 
-def _ratio(within: np.ndarray, across: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> float:
-    pairs = within[np.ix_(rows[0], rows[0])]
-    if np.isnan(pairs).all():
-        return float("nan")
-    floor = np.nanmean(pairs)
-    noisy, permuted = (part[np.ix_(rows[0], chosen)].mean() for part, chosen in zip(across, rows[1:], strict=True))
-    return float((noisy - floor) / (permuted - floor)) if permuted != floor else float("nan")
+def _within(runs: Sequence[np.ndarray]) -> np.ndarray:
+    """Distances between runs of one kind, [n, n]; nan on the diagonal: no run is compared with itself."""
+    found = np.full((len(runs), len(runs)), np.nan)
+    for a, b in itertools.combinations(range(len(runs)), 2):
+        found[a, b] = found[b, a] = 1 - linear_cka(runs[a], runs[b])
+    return found
+
+
+def _distances(within: np.ndarray, across: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean d(clean, noisy), d(clean, clean') and d(clean, permuted) of these runs, [3, L]."""
+    clean, *others = rows
+    first, second = np.triu_indices(len(clean), 1)
+    floor = within[:, clean[first], clean[second]].mean(1)
+    noisy, ceiling = (part[:, clean][:, :, chosen].mean((1, 2)) for part, chosen in zip(across, others, strict=True))
+    return np.stack([noisy, floor, ceiling])

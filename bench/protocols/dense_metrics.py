@@ -19,9 +19,11 @@ class DenseCounts:
         confusion: int64 [K, K], pixels by true class (row) and predicted class (column).
         boundary: int64 [K, 4]: boundary pixels predicted, those of them near a true one, true ones, those of them near
             a predicted one.
+        parts: the counts of each block of images, where they were asked for; they add up to these.
     """
 
     def __init__(self, n_classes: int) -> None:
+        self.parts: list[DenseCounts] = []
         self.confusion = np.zeros((n_classes, n_classes), np.int64)
         self.boundary = np.zeros((n_classes, 4), np.int64)
 
@@ -71,6 +73,22 @@ class DenseCounts:
         predicted, precise, true, found = self.boundary.T
         precision, recall = np.nan_to_num(_ratio(precise, predicted)), _ratio(found, true)
         return np.where(true > 0, np.nan_to_num(_ratio(2 * precision * recall, precision + recall)), np.nan)
+
+    def left_out(self) -> dict[str, list[float]]:
+        """Each metric without each part in turn: what a jackknife over test images is made of.
+
+        Empty without parts, and without a metric that one part alone makes a number.
+        """
+        found = [self._without(part).metrics() for part in self.parts if part.confusion.any()]
+        if len(found) < 2:
+            return {}
+        each = {name: [metrics[name] for metrics in found] for name in found[0]}
+        return {name: values for name, values in each.items() if np.isfinite(values).all()}
+
+    def _without(self, part: DenseCounts) -> DenseCounts:
+        rest = DenseCounts(len(self.confusion))
+        rest.confusion, rest.boundary = self.confusion - part.confusion, self.boundary - part.boundary
+        return rest
 
     def metrics(self) -> dict[str, float]:
         """pixel_accuracy, and miou, macro_f1 and boundary_f1 as unweighted means over the classes of the truth."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from bench.data.images import ImageStore
 from bench.data.raw import IGNORE
-from bench.protocols.dense_metrics import DenseCounts
+from bench.protocols.dense_metrics import DenseCounts, mean
 
 BATCH = 64  # images predicted at a time
 
@@ -16,7 +16,12 @@ Predict = Callable[[np.ndarray], np.ndarray]  # numbers of images, int64 [n] -> 
 
 
 def score_maps(
-    predict: Predict, images: ImageStore, indices: np.ndarray, table: np.ndarray, n_classes: int
+    predict: Predict,
+    images: ImageStore,
+    indices: np.ndarray,
+    table: np.ndarray,
+    n_classes: int,
+    blocks: np.ndarray | None = None,
 ) -> DenseCounts:
     """Counts over all pixels of some images, none dropped and none counted twice.
 
@@ -26,11 +31,37 @@ def score_maps(
         indices: int64 [n], numbers of the images.
         table: uint8 [256], the class that each value of a mask stands for; see `class_table`.
         n_classes: K.
+        blocks: int64 [N], block of each image from 0; given, each block is counted by itself too, as a part. The chips
+            of a scene are in one block.
     """
     counts = DenseCounts(n_classes)
-    for truth, predicted in _maps(predict, images, indices, table):
-        counts.add(truth, predicted)
+    if blocks is None:
+        for _, truth, predicted in _maps(predict, images, indices, table):
+            counts.add(truth, predicted)
+        return counts
+    counts.parts = [DenseCounts(n_classes) for _ in np.unique(blocks[indices])]
+    place = np.unique(blocks[indices], return_inverse=True)[1]
+    of = dict(zip(indices.tolist(), place.tolist(), strict=True))
+    for shown, truth, predicted in _maps(predict, images, indices, table):
+        block = np.array([of[int(image)] for image in shown])
+        for number in np.unique(block):
+            counts.parts[number].add(truth[block == number], predicted[block == number])
+    counts.confusion = np.sum([part.confusion for part in counts.parts], axis=0)
+    counts.boundary = np.sum([part.boundary for part in counts.parts], axis=0)
     return counts
+
+
+def count_details(counts: DenseCounts, class_names: Sequence[str]) -> dict[str, object]:
+    """What has no column: mean class accuracy, IoU by class (null where the truth has none), the confusion, and where
+    blocks of test images were counted, the metrics without each of them."""
+    left_out = counts.left_out()
+    iou = zip(class_names, counts.class_iou.tolist(), strict=True)
+    return {
+        "mean_class_accuracy": mean(counts.class_accuracy),
+        "class_iou": {name: None if np.isnan(value) else value for name, value in iou},
+        "confusion": counts.confusion.tolist(),
+        **({"item_jackknife": left_out} if left_out else {}),
+    }
 
 
 def class_table(targets: tuple[int | None, ...]) -> np.ndarray:
@@ -54,15 +85,17 @@ def masks_of(images: ImageStore) -> np.ndarray:
 
 def _maps(
     predict: Predict, images: ImageStore, indices: np.ndarray, table: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Classes, true (uint8) and predicted, [n, H, W] each: of whole images in batches, or of a scene at a time."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Numbers of images [n], and classes, true (uint8) and predicted, [n, H, W] each: of whole images in batches, or of
+    a scene at a time, which goes by the number of its first chip."""
     masks = masks_of(images)
     if images.boxes is None:
         for batch in batches(indices):
-            yield table[masks[batch]], predict(batch).argmax(1)
+            yield batch, table[masks[batch]], predict(batch).argmax(1)
         return
     for scene in np.unique(images.boxes[indices, 0]):
-        yield _scene(predict, masks, images.boxes, indices[images.boxes[indices, 0] == scene], table)
+        chips = indices[images.boxes[indices, 0] == scene]
+        yield chips[:1], *_scene(predict, masks, images.boxes, chips, table)
 
 
 def _scene(

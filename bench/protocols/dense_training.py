@@ -18,6 +18,7 @@ from bench.protocols.batches import batch_places, step_count
 from bench.protocols.decoders import Segmenter, Statistics
 from bench.protocols.dense_loss import dense_loss
 from bench.protocols.dense_scoring import batches, masks_of
+from bench.protocols.frozen_blocks import freeze_first
 from bench.protocols.pyramid import Level, pyramid
 from bench.seeds import named_seed
 from bench.study.protocols import SegmentationOptions
@@ -83,7 +84,7 @@ class DenseRecipe:
             places = batch_places(np.zeros(len(shown), np.int64), 1, options.batch_size, steps, "none", *names)
             for step, batch in enumerate(places):
                 if step == self._unfreezes(len(shown)):
-                    _release(network)
+                    _release(network, options.frozen_blocks)
                 set_lr(optimizer, lr * schedule(step, steps))
                 logits, target = source.batch(batch, named_seed(*names, "step", step))
                 optimizer.zero_grad(set_to_none=True)
@@ -168,11 +169,13 @@ def schedule(step: int, steps: int) -> float:
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _release(network: Segmenter) -> None:
-    """From here on the encoder trains, batch statistics included."""
+def _release(network: Segmenter, frozen_blocks: int | None) -> None:
+    """From here on the encoder trains, batch statistics included; all of it but its first blocks."""
     network.encoder.requires_grad_(True)
     network.encoder_trains = True
     network.train()
+    if frozen_blocks is not None:
+        freeze_first(network.encoder, frozen_blocks)
 
 
 @torch.no_grad()

@@ -9,18 +9,23 @@ from typing import cast
 
 import numpy as np
 
+from bench.data.blocks import image_blocks
 from bench.data.episodes import Episodes
 from bench.data.splits import shuffled
 from bench.errors import UserError
 from bench.protocols.base import Cell, Evaluation, Score
 from bench.protocols.few_shot_data import PairData
-from bench.protocols.few_shot_metrics import Answers, intervals, scores
+from bench.protocols.few_shot_metrics import Answers, intervals, left_out, scores
+from bench.protocols.few_shot_pictures import contact_sheet
 from bench.protocols.few_shot_training import Trained, answers, train, train_enhancer
 from bench.protocols.tokens import TokenStore
 from bench.seeds import named_seed
+from bench.store.datasets import GENERATED
 from bench.study.few_shot_fits import check_class
 from bench.study.protocols import FewShotOptions
 from bench.study.protocols.few_shot import Fold
+
+PICTURED = 6  # episodes of a picture
 
 
 def run(evaluation: Evaluation) -> list[Score]:
@@ -142,15 +147,28 @@ class FewShot:
             n_candidates=networks[0].checkpoints,
             n_selection_labels=len(self.splits.validation),
             selection="held_out",
+            pictures=self.pictures(cell, learners),
             extra={
                 "bytes_added": 4 * sum(weight.numel() for weight in weights),
                 "n_test": self.options.test_episodes * len(found),
                 "training_masks": float(np.mean([masks for *_, masks in learners])),
                 **means,
                 **intervals(found, named_seed(self.splits.digest, "bootstrap", cell.label_budget)),
+                "item_jackknife": left_out(found, image_blocks(self.splits)),
                 **(by_fold if len(found) > 1 else {}),
             },
         )
+
+    def pictures(self, cell: Cell, learners: Sequence[tuple[Fold, Trained, PairData, int]]) -> dict[str, np.ndarray]:
+        """Test episodes of the first fold at the fewest shots, as they come; of generated images alone."""
+        options = self.options
+        if self.evaluation.dataset.name != GENERATED or (cell.draw, cell.label_budget) != (0, options.label_budgets[0]):
+            return {}
+        (number, *_), (fold, trained, data, _) = list(self.folds), learners[0]
+        share = f" {options.mask_share:g}" if options.supervision == "mixed" else ""
+        name = f"{options.ways}-way {cell.label_budget}-shot episodes of fold {number}, {options.supervision}{share}"
+        episodes = self.test_episodes(number, fold, int(cell.label_budget))
+        return {name: contact_sheet(trained, data, episodes, range(min(PICTURED, options.test_episodes)))}
 
     def tested(self, cell: Cell, number: int, fold: Fold, trained: Trained, data: PairData) -> Answers:
         """Answers in the test episodes of a fold."""

@@ -40,6 +40,10 @@ class Answers:
         """The answers of all parts, one behind the other."""
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
+    def only(self, kept: np.ndarray) -> Answers:
+        """The episodes that bool [E] says."""
+        return Answers(*(getattr(self, field.name)[kept] for field in fields(self)))
+
 
 def scores(answers: Answers) -> dict[str, float]:
     """Every score of one fold.
@@ -82,6 +86,24 @@ def intervals(folds: Sequence[Answers], seed: int) -> dict[str, float]:
     low, high = np.percentile(replicates, LEVELS, axis=1)
     limits = {"exact_ratio_low": low[0], "exact_ratio_high": high[0], "miou_low": low[1], "miou_high": high[1]}
     return {name: float(value) for name, value in limits.items()}
+
+
+def left_out(folds: Sequence[Answers], blocks: np.ndarray) -> dict[str, list[float]]:
+    """exact_ratio and miou, each the mean over the folds, without the query images of each block in turn.
+
+    What a jackknife over query images is made of. Empty where a block holds all queries of a fold.
+
+    Args:
+        folds: answers in each of them.
+        blocks: int64 [N], block of each image of the store, from 0; -1 for images that are never asked about.
+    """
+    parts = []
+    for block in range(blocks.max() + 1):
+        kept = [answers.only(blocks[answers.query] != block) for answers in folds]
+        if any(not len(answers.query) for answers in kept):
+            return {}
+        parts.append([scores(answers) for answers in kept])
+    return {name: [float(np.mean([fold[name] for fold in part])) for part in parts] for name in ("exact_ratio", "miou")}
 
 
 def _replicates(answers: Answers, numbers: np.random.Generator) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from bench.data.episodes import Episodes, stack
 from bench.data.raw import IGNORE
@@ -15,6 +16,7 @@ COLORS = np.array([[1.0, 0.2, 0.1], [0.1, 0.6, 1.0], [1.0, 0.8, 0.0], [0.3, 0.9,
 _VEIL = 0.6  # opacity of a mask over its image
 
 
+@torch.no_grad()
 def contact_sheet(trained: Trained, data: PairData, episodes: Episodes, numbers: Sequence[int]) -> np.ndarray:
     """Episodes as rows of pictures, uint8 [H_sheet, W_sheet, 3].
 

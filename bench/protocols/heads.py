@@ -4,26 +4,29 @@ A head minimises 0.5 * |W|^2 + C * sum_i w_i * loss_i over weights W [D, K] and 
 the cross-entropy of the full softmax over the classes the head has samples of. (With two classes that is scikit-learn's
 binomial fit at 2 C.) Classes without samples get probability zero.
 
-The features of a group are rotated to their principal axes once (exact: W lives in the row space), where a diagonal
-preconditioner, the curvature at zero, makes every regulariser about equally hard.
+The features of a group are rotated to their principal axes once (exact: W lives in the row space), where the diagonal
+of the Hessian is a good preconditioner. The regularisers of a group are a path: the solutions at two show where the
+next one lies. Heads are sought in single precision; what is told of them is computed in double.
+
+Matrix products may round by the alignment of their operands in memory. Sizes are padded with zeros to whole cache lines
+so that a group's bits do not depend on its place in a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from bench.protocols.solver import ABSENT, HISTORY, Problem, minimise
+from bench.protocols.solver import Problem, follow
 
-TOLERANCE = 2e-7  # estimated; the measured error against converged fits is up to 200 times that, hence below 1e-4
-SELECTION_TOLERANCE = 1e-5  # enough to compare candidates: the same choices as at 1e-7 on digits
-MAX_ITERATIONS = 2000
-CHUNK_BYTES = 1 << 29
-LARGE = 1 << 19  # multiplications of one product from which a group of several heads is solved by itself
+TOLERANCE = 1e-5  # of the last step; the error it leaves is smaller
+SELECTION_TOLERANCE = 1e-4
+MAX_ITERATIONS = 200
+CHUNK_BYTES = 1 << 24
+LINE = 16  # numbers of single precision in a cache line
 _NEGLIGIBLE = 1e-12  # squared singular value, relative to the largest, below which an axis holds rounding only
 
 
@@ -65,36 +68,29 @@ def fit_heads(
     *,
     tolerance: float = TOLERANCE,
     max_iterations: int = MAX_ITERATIONS,
-    apart: bool = False,
 ) -> Heads:
-    """Fits M heads on each of G groups of samples.
+    """Fits M = F * P heads on each of G groups of samples: F folds at P regularisers, the folds outermost.
 
-    Computed in the dtype of the features, float64 by intent. With one head a group (M = 1), or `apart`, the result of a
-    group is the same bits whichever groups share the call; otherwise it is the same to the tolerance.
+    The result of a group is the same bits whichever groups share the call.
 
     Args:
-        features: [G, n, D] float; standardise them first.
+        features: [G, n, D] float64; standardise them first.
         labels: [G, n] int64 in 0..n_classes-1.
         n_classes: K.
-        C: [M] or [G, M] inverse regularisers, positive.
-        weights: [G, n, M] sample weights, or None for ones; a zero hides the sample from the head (a held-out fold).
-        tolerance: relative error of the objective at which a head is done (estimated).
-        max_iterations: heads not done by then are returned as they are, `converged` False.
-        apart: solve the groups one by one, as is done anyway where they are large.
+        C: [P] or [G, P] inverse regularisers, positive.
+        weights: [G, n, F] sample weights, or None for ones (F = 1); a zero hides the sample (a held-out fold).
+        tolerance: a head is done after the Newton step that promises less than this share of its objective.
+        max_iterations: Newton steps; heads not done by then are returned as they are, `converged` False.
     """
     groups, n, _ = features.shape
     C = C.to(features).expand(groups, C.shape[-1])
-    weights = features.new_ones(1, 1, 1).expand(groups, n, C.shape[1]) if weights is None else weights.to(features)
-    apart = apart or _large(features.shape, C.shape[1], n_classes)
-    solve = partial(_fit, n_classes=n_classes, tolerance=tolerance, max_iterations=max_iterations, narrow=apart)
+    weights = features.new_ones(1, 1, 1).expand(groups, n, 1) if weights is None else weights.to(features)
+    height = _height(features.shape, weights.shape[2], n_classes)
     parts = [
-        [
-            solve(features[rows], labels[rows], C=C[rows, columns], weights=weights[rows, :, columns])
-            for columns in column_chunks
-        ]
-        for rows, column_chunks in _chunks(features, C.shape[1], n_classes, apart)
+        _fit(features[rows], labels[rows], n_classes, C[rows], weights[rows], tolerance, max_iterations)
+        for rows in (slice(start, start + height) for start in range(0, groups, height))
     ]
-    return _join([_join(row, 1) for row in parts], 0)
+    return _join(parts)
 
 
 def _fit(
@@ -105,71 +101,76 @@ def _fit(
     weights: Tensor,
     tolerance: float,
     max_iterations: int,
-    narrow: bool,
 ) -> Heads:
-    inputs, axes, squares, mean = _rotate(features)
-    onehot = torch.nn.functional.one_hot(labels, n_classes).to(features)
-    present = torch.einsum("gnk,gnm->gmk", onehot, (weights > 0).to(features)) > 0
-    curvature = C / (2 * n_classes)  # between that of no knowledge, 1 / K, and that of confident heads
-    problem = Problem(
-        inputs=torch.cat([inputs, inputs.new_ones(*inputs.shape[:2], 1)], 2),
-        onehot=onehot[:, :, None],
-        weight=weights * C[:, None],
-        scale=_preconditioner(squares, curvature, weights.sum(1)),
-        offset=torch.where(present, 0.0, ABSENT)[:, None].to(features),
+    present = _present(labels, weights, n_classes)
+    inputs, axes, mean = _rotate(features)
+    missing = inputs.shape[1] - labels.shape[1]
+    labels, weights = pad(labels, (0, missing)), pad(weights.mT, (0, missing))
+    path, order = C.sort(dim=1)
+    single = Problem.build(inputs.float(), labels, weights.float(), present)
+    found = follow(single, path.float(), tolerance, max_iterations)
+    exact = Problem.build(inputs, labels, weights, present)
+    objective = [exact.objective(at[:, None], part.theta.double()) for at, part in zip(path.mT, found, strict=True)]
+    rank = order.argsort(1)
+    theta = _in_order([part.theta for part in found], rank).double()
+    weight = (theta[..., :-1].flatten(1, 2) @ axes.mT).unflatten(1, theta.shape[1:3])
+    bias = theta[..., -1] - torch.einsum("gd,gmkd->gmk", mean, weight)
+    return Heads(
+        weight=weight.mT,
+        bias=bias + exact.offset[..., 0].repeat_interleave(C.shape[1], 1),
+        objective=_in_order(objective, rank),
+        iterations=_in_order([part.iterations for part in found], rank),
+        converged=_in_order([part.converged for part in found], rank),
     )
-    solution = minimise(problem, tolerance, max_iterations, narrow)
-    rotated = problem.scale[..., None] * solution.theta
-    weight = torch.einsum("gdr,grmk->gmdk", axes, rotated[:, :-1])
-    bias = rotated[:, -1] - torch.einsum("gd,gmdk->gmk", mean, weight) + problem.offset[:, 0]
-    return Heads(weight, bias, solution.objective, solution.iterations, solution.converged)
 
 
-def _rotate(features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _present(labels: Tensor, weights: Tensor, n_classes: int) -> Tensor:
+    """Whether a head has a sample of the class, bool [G, F, K]."""
+    onehot = torch.nn.functional.one_hot(labels, n_classes).to(weights)
+    return (weights > 0).to(weights).mT @ onehot > 0
+
+
+def _in_order(values: list[Tensor], rank: Tensor) -> Tensor:
+    """[G, F, ...] of every step of the path to [G, F * P, ...] in the order asked; rank [G, P] in the path."""
+    joined = torch.stack(values, 2)
+    index = rank.view(len(rank), 1, -1, *[1] * (joined.ndim - 3))
+    return torch.take_along_dim(joined, index, 2).flatten(1, 2)
+
+
+def _rotate(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Coordinates on the principal axes.
 
     Returns:
-        inputs [G, n, R], axes [G, D, R] with features - mean = inputs @ axes^T, squared singular values [G, R] and
-        mean [G, D]; R = min(n, D). Axes that hold rounding only are zero.
+        inputs [G, n', R + 1], axes [G, D, R] with features - mean = inputs @ axes^T, and mean [G, D]. The last column
+        of the inputs is one. n' and R + 1 are whole lines; rows and axes beyond the data, or of rounding, are zero.
     """
+    _, n, dim = features.shape
     mean = features.mean(1)  # moved into the bias, which is not penalised
-    centred = features - mean[:, None]
-    if features.shape[1] >= features.shape[2]:
-        squares, axes = torch.linalg.eigh(centred.mT @ centred)
-        return centred @ axes, axes, squares.clamp(min=0), mean
-    squares, left = torch.linalg.eigh(centred @ centred.mT)
-    kept = squares > _NEGLIGIBLE * squares[:, -1:]
-    lengths = torch.where(kept, squares, 0.0).sqrt()
-    inverse = torch.where(kept, squares, torch.inf).rsqrt()
-    return left * lengths[:, None], centred.mT @ (left * inverse[:, None]), lengths.square(), mean
+    centred = pad(features - mean[:, None], (0, -dim % LINE, 0, -n % LINE))
+    if n > dim:
+        _, axes = torch.linalg.eigh(centred.mT @ centred)
+        inputs, axes = (centred @ axes)[..., -dim:], axes[..., -dim:]
+    else:
+        squares, left = torch.linalg.eigh(centred @ centred.mT)
+        squares, left = squares[:, None, 1 - n :], left[..., 1 - n :]  # centred samples span one dimension less
+        kept = squares > _NEGLIGIBLE * squares[..., -1:]
+        inputs = left * torch.where(kept, squares, 0.0).sqrt()
+        axes = centred.mT @ (left * torch.where(kept, squares, torch.inf).rsqrt())
+    spare = -(inputs.shape[2] + 1) % LINE
+    inputs = torch.cat([pad(inputs, (spare, 0)), inputs.new_ones(*inputs.shape[:2], 1)], 2)
+    return inputs, pad(axes[:, :dim], (spare, 0)), mean
 
 
-def _preconditioner(squares: Tensor, curvature: Tensor, samples: Tensor) -> Tensor:
-    """Inverse root of the Hessian's diagonal at zero, [G, R + 1, M]; the bias, last, has no penalty."""
-    weights = torch.rsqrt(1 + squares[:, :, None] * curvature[:, None])
-    bias = torch.rsqrt((samples * curvature).clamp(min=1e-12))
-    return torch.cat([weights, bias[:, None]], 1)
-
-
-def _chunks(features: Tensor, heads: int, classes: int, apart: bool) -> Iterator[tuple[slice, list[slice]]]:
-    """Slices of the groups, each with slices of the heads, whose work fits in CHUNK_BYTES."""
-    groups, n, dim = features.shape
-    per_head = classes * features.element_size() * (6 * n + (2 * HISTORY + 8) * (min(n, dim) + 1))
-    width = max(1, min(heads, CHUNK_BYTES // per_head))
-    columns = [slice(start, start + width) for start in range(0, heads, width)]
-    height = 1 if apart else max(1, CHUNK_BYTES // (per_head * width))
-    for start in range(0, groups, height):
-        yield slice(start, start + height), columns
-
-
-def _large(shape: torch.Size, heads: int, classes: int) -> bool:
-    """Whether a group is work enough by itself: alone, its heads leave as they are done."""
+def _height(shape: torch.Size, folds: int, classes: int) -> int:
+    """Groups solved at once: as many as keep their work in CHUNK_BYTES, at least one."""
     _, n, dim = shape
-    return heads > 1 and n * min(n, dim) * heads * classes > LARGE
+    width = min(n, dim) + 1
+    per_group = 4 * (2 * n * width + folds * classes * (8 * n + 8 * width))
+    return max(1, CHUNK_BYTES // per_group)
 
 
-def _join(parts: list[Heads], dim: int) -> Heads:
+def _join(parts: list[Heads]) -> Heads:
     if len(parts) == 1:
         return parts[0]
     names = ("weight", "bias", "objective", "iterations", "converged")
-    return Heads(*(torch.cat([getattr(part, name) for part in parts], dim) for name in names))
+    return Heads(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

@@ -135,8 +135,7 @@ class _Probe:
             ]
         )
         outside = (held_out[:, :, None] == np.arange(folds)).astype(np.float64)  # [draws, n, folds]
-        weights = np.repeat(1 - outside, len(self.candidates), axis=2)
-        heads = self._fit(np.tile(self.candidates, (len(self.labels), folds)), torch.from_numpy(weights))
+        heads = self._fit(np.tile(self.candidates, (len(self.labels), 1)), torch.from_numpy(1 - outside))
         predicted = heads.predictions(self.inputs).cpu().numpy()
         predicted = predicted.reshape(len(self.labels), folds, len(self.candidates), -1)
         quality = balanced_accuracy(
@@ -156,12 +155,8 @@ class _Probe:
         labels = torch.from_numpy(self.labels).to(self.device)
         if self.options.imbalance == "class_weights":
             shares = torch.from_numpy(sample_weights(self.labels, self.n_classes, "class_weights"))[:, :, None]
-            weights = shares.expand(-1, -1, C.shape[1]) if weights is None else weights * shares
-        # apart where a draw has several heads: what a draw selects must not depend on which other draws were asked for
-        apart = C.shape[1] > 1
-        heads = fit_heads(
-            self.inputs, labels, self.n_classes, torch.from_numpy(C), weights, tolerance=tolerance, apart=apart
-        )
+            weights = shares if weights is None else weights * shares
+        heads = fit_heads(self.inputs, labels, self.n_classes, torch.from_numpy(C), weights, tolerance=tolerance)
         return self._adjusted(heads) if self.options.imbalance == "logit_adjustment" else heads
 
     def _adjusted(self, heads: Heads) -> Heads:

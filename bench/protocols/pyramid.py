@@ -39,12 +39,12 @@ def pyramid(encoder: Encoder, decoder: Decoder) -> tuple[Level, ...]:
     Raises:
         UserError: the encoder has no maps.
     """
-    trunk = _trunk(encoder)
-    strides = sorted({encoder.layers[layer].stride for layer in trunk})
+    layers = trunk(encoder)
+    strides = sorted({encoder.layers[layer].stride for layer in layers})
     if all(stride >= min(encoder.shape.height, encoder.shape.width) for stride in strides):
         raise UserError("segmentation: the encoder's maps are of one step; a decoder needs patch tokens or maps")
     if len(strides) == 1:
-        return _plain(trunk, strides[0], decoder)
+        return _plain(layers, strides[0], decoder)
     finest, coarsest = strides[0], strides[-1]
     if decoder == "unet":
         wanted = _doubling(finest, 1 + round(math.log2(coarsest / finest)))
@@ -52,10 +52,10 @@ def pyramid(encoder: Encoder, decoder: Decoder) -> tuple[Level, ...]:
         wanted = [max(stride for stride in strides if stride <= max(8, finest))]
     elif decoder == "deeplabv3plus":
         high = max(min(coarsest, 16), 4 * finest)
-        return _level(encoder, trunk, high // 4), Level(trunk[-1], high)
+        return _level(encoder, layers, high // 4), Level(layers[-1], high)
     else:
         wanted = _doubling(max(coarsest // 8, finest), LEVELS)
-    return tuple(_level(encoder, trunk, stride) for stride in wanted)
+    return tuple(_level(encoder, layers, stride) for stride in wanted)
 
 
 def sizes(levels: Sequence[Level], height: int, width: int) -> list[tuple[int, int]]:
@@ -74,26 +74,26 @@ def resampled(features: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(features, size, mode="bilinear", align_corners=False)
 
 
-def _trunk(encoder: Encoder) -> list[str]:
+def trunk(encoder: Encoder) -> list[str]:
     """The layers up to the default one, in order of depth."""
     names = list(encoder.layers)
     return names[: names.index(encoder.default_layer) + 1]
 
 
-def _plain(trunk: Sequence[str], patch: int, decoder: Decoder) -> tuple[Level, ...]:
+def _plain(layers: Sequence[str], patch: int, decoder: Decoder) -> tuple[Level, ...]:
     if decoder == "pspnet":
-        return (Level(trunk[-1], patch),)
+        return (Level(layers[-1], patch),)
     strides = _doubling(max(1, patch // 4), LEVELS)
-    blocks = [trunk[math.ceil(len(trunk) * part / LEVELS) - 1] for part in range(1, LEVELS + 1)]
+    blocks = [layers[math.ceil(len(layers) * part / LEVELS) - 1] for part in range(1, LEVELS + 1)]
     levels = tuple(map(Level, blocks, strides))
-    return (levels[0], Level(trunk[-1], strides[2])) if decoder == "deeplabv3plus" else levels
+    return (levels[0], Level(layers[-1], strides[2])) if decoder == "deeplabv3plus" else levels
 
 
-def _level(encoder: Encoder, trunk: Sequence[str], stride: int) -> Level:
+def _level(encoder: Encoder, layers: Sequence[str], stride: int) -> Level:
     """The deepest layer of this stride; the next finer one where there is none, or the finest of all."""
-    found = [encoder.layers[layer].stride for layer in trunk]
+    found = [encoder.layers[layer].stride for layer in layers]
     nearest = max((value for value in found if value <= stride), default=min(found))
-    return Level([layer for layer, value in zip(trunk, found, strict=True) if value == nearest][-1], stride)
+    return Level([layer for layer, value in zip(layers, found, strict=True) if value == nearest][-1], stride)
 
 
 def _doubling(start: int, count: int) -> list[int]:

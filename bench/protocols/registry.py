@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.protocols import (
+    as_is,
     few_shot,
     finetune,
     finetune_mask,
@@ -28,5 +29,6 @@ PROTOCOLS: dict[str, Callable[[Evaluation], list[Score]]] = {
     "label_propagation": label_propagation.run,
     "robustness": robustness.run,
     "segmentation": segmentation.run,
+    "as_is": as_is.run,
     "few_shot": few_shot.run,
 }

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from bench.data.batches import to_float
+from bench.data.blocks import image_blocks
 from bench.data.catalog import Dataset
 from bench.data.dense_draws import dense_budget, strata
 from bench.errors import UserError
@@ -15,7 +16,7 @@ from bench.methods.encoder import Encoder
 from bench.protocols.base import Cell, Evaluation, Score
 from bench.protocols.decoders import Segmenter
 from bench.protocols.dense_metrics import DenseCounts, mean
-from bench.protocols.dense_scoring import class_table, score_maps
+from bench.protocols.dense_scoring import class_table, count_details, score_maps
 from bench.protocols.dense_training import DenseRecipe
 from bench.protocols.partial import shipped_bytes
 from bench.protocols.selection import choose, fold_count, resolve, stratified_folds
@@ -59,7 +60,7 @@ class DenseTrainer:
         selection = resolve(self.options.selection, len(indices), len(candidates))
         lr, outside = self._select(selection, cell, indices)
         network = self.train(cell, indices, lr)
-        counts = self.counts(network, splits.test)
+        counts = self.counts(network, splits.test, image_blocks(splits))
         return Score(
             cell=cell,
             n_labels=len(indices),
@@ -71,22 +72,26 @@ class DenseTrainer:
             n_candidates=1 if selection == "fixed" else len(candidates),
             n_selection_labels=outside,
             selection=selection,
-            extra={"n_test": len(splits.test), "bytes_added": shipped_bytes(network), **self._details(counts)},
+            extra={
+                "n_test": len(splits.test),
+                "bytes_added": shipped_bytes(network),
+                **count_details(counts, self.class_names),
+            },
         )
 
     def train(self, cell: Cell, indices: np.ndarray, lr: float) -> Segmenter:
         """A network trained from the encoder as it was handed in; the path depends on the cell's name alone."""
         return self.recipe.train(indices, lr, self.seed, "segmentation", cell.label_budget, cell.draw)
 
-    def counts(self, network: Segmenter, indices: np.ndarray) -> DenseCounts:
-        """Counts over every pixel of these images."""
+    def counts(self, network: Segmenter, indices: np.ndarray, blocks: np.ndarray | None = None) -> DenseCounts:
+        """Counts over every pixel of these images, by block too where blocks are given."""
 
         @torch.no_grad()
         def predict(batch: np.ndarray) -> np.ndarray:
             images = to_float(self.dataset.images.images[batch], self.device)
             return torch.softmax(network(images), 1).cpu().numpy()
 
-        return score_maps(predict, self.dataset.images, indices, self.table, len(self.class_names))
+        return score_maps(predict, self.dataset.images, indices, self.table, len(self.class_names), blocks)
 
     def _select(self, selection: Selection, cell: Cell, indices: np.ndarray) -> tuple[float, int]:
         """The learning rate by mIoU, and how many images outside the budget it took to choose it."""
@@ -111,15 +116,6 @@ class DenseTrainer:
             network = self.train(cell, indices[held_out != fold], lr)
             counts.confusion += self.counts(network, indices[held_out == fold]).confusion
         return mean(counts.class_iou)
-
-    def _details(self, counts: DenseCounts) -> dict[str, object]:
-        """What has no column: mean class accuracy, IoU by class (null where the truth has none), the confusion."""
-        iou = zip(self.class_names, counts.class_iou.tolist(), strict=True)
-        return {
-            "mean_class_accuracy": mean(counts.class_accuracy),
-            "class_iou": {name: None if np.isnan(value) else value for name, value in iou},
-            "confusion": counts.confusion.tolist(),
-        }
 
     def _check_test_pixels(self) -> None:
         images, counted = self.dataset.images, self.table[: len(self.dataset.splits.class_names)] != 255

@@ -12,6 +12,8 @@ from bench.results.forest import forest_figure
 from bench.results.leaderboard import Board, saved_table
 from bench.results.opening import Opened
 from bench.results.palette import styles
+from bench.results.plane import planes
+from bench.results.plane_figure import plane_figure
 from bench.results.print_files import write_print_figures
 from bench.results.text import metric_text
 from bench.store.files import replacing
@@ -21,7 +23,7 @@ _SCRIPT = "plotly.min.js"
 
 
 def write_figures(opened: Opened, board: Board, to: Path) -> list[Path]:
-    """Writes curves, labels saved, responses and leaderboard of the best entrants and the references.
+    """Writes curves, labels saved, responses, leaderboard and noise planes of the best entrants and the references.
 
     Returns:
         The files written: those for print, then HTML pages; the last is the copy of Plotly that the pages read.
@@ -35,6 +37,8 @@ def write_figures(opened: Opened, board: Board, to: Path) -> list[Path]:
     title = metric_text(board.metric)
     forest = forest_figure(shown, looks, score_title=title, saved_title="labels saved") if order else go.Figure()
     pages = {"curves": curves, "labels_saved": saved, "leaderboard": forest}
+    for number, plane in enumerate(planes(opened, board.metric), start=1):
+        pages[f"plane_{number}"] = plane_figure(plane)
     written = [_page(to / f"{name}.html", figure, name) for name, figure in pages.items()]
     with replacing(to / _SCRIPT) as temporary:
         temporary.write_text(get_plotlyjs(), encoding="utf-8")

@@ -22,7 +22,7 @@ METRICS = (
 _COST = ("pretrain_seconds", "gpu_seconds", "search_seconds", "parameters", "bytes_added")
 _PROVENANCE = ("numerical_versions", "source_hash", "status", "reason", "finished")
 _CELL = ("row_key", "pretrain_key", "split_digest", "seed", "label_budget", "n_labels", "n_selection_labels", "draw")
-_TEST = ("n_test", "correct")
+_TEST = ("n_test", "correct", "details")
 NEEDED = (*_CELL, *_TEST, *IDENTITY, *METRICS, *_COST, *_PROVENANCE)
 _ITEMS = pl.Schema({"item": pl.Int64, "label": pl.Int64, "group": pl.Int64})
 

@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from bench.results.leaderboard import Board
 from bench.results.opening import Opened
 from bench.results.palette import Style
+from bench.results.plane import planes
+from bench.results.plane_figure import plane_print
 from bench.results.print_figures import curves_print, forest_print, response_print
 from bench.results.sweep import axes_of, lines
 from bench.store.files import replacing
@@ -53,7 +55,8 @@ Draw = Callable[[], Figure]
 
 
 def drawings(opened: Opened, board: Board, looks: Mapping[str, Style]) -> dict[str, Draw]:
-    """Every figure for print of these results by name: curves, forest, and the response to each scientific axis.
+    """Every figure for print of these results by name: curves, forest, the response to each scientific axis, and where
+    labels were noisy the plane of noise and label budget.
 
     Args:
         looks: the style of every entrant of the board.
@@ -73,6 +76,8 @@ def drawings(opened: Opened, board: Board, looks: Mapping[str, Style]) -> dict[s
                 found[name] = lambda drawn=drawn, axis=axis, protocol=protocol: response_print(  # type: ignore[misc]
                     drawn, axis, metric=board.metric, protocol=protocol
                 )
+    for plane in planes(opened, board.metric):
+        found[_free(_slug(f"plane_{plane.name}"), found)] = lambda plane=plane: plane_print(plane)  # type: ignore[misc]
     return found
 
 

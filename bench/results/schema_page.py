@@ -9,6 +9,7 @@ import polars as pl
 from polars._typing import PolarsDataType
 
 from bench.results.bundle import BUNDLE_VERSION
+from bench.store.drift import DRIFT_COLUMNS
 from bench.store.schema import ROW_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, Column
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "schema.md"
@@ -45,6 +46,13 @@ One line is one trial of a search.
 
 {trials}
 
+## drift
+
+One line is one block of a network in one noisy setting, as `bench drift` measured it: `drift/KEY.parquet` of the
+results, KEY that of the study.
+
+{drift}
+
 ## Reading
 
 ```python
@@ -69,8 +77,8 @@ rows <- arrow::read_parquet("export/rows.parquet")
 
 def schema_page() -> str:
     """The page as Markdown."""
-    rows, trials = _table(ROW_COLUMNS), _table(TRIAL_COLUMNS)
-    return _PAGE.format(version=SCHEMA_VERSION, bundle=BUNDLE_VERSION, rows=rows, trials=trials)
+    tables = {"rows": _table(ROW_COLUMNS), "trials": _table(TRIAL_COLUMNS), "drift": _table(DRIFT_COLUMNS)}
+    return _PAGE.format(version=SCHEMA_VERSION, bundle=BUNDLE_VERSION, **tables)
 
 
 def arrow_type(dtype: pl.DataType) -> str:

@@ -11,6 +11,7 @@ MARKS = {
     "few seeds": ("*", "fewer than 5 seeds: the interval is wide or rough"),
     "one seed": ("‡", "one seed: the interval knows nothing of how seeds vary"),
     "one draw": ("§", "one draw: the interval knows nothing of which labels were bought"),
+    "one noise realisation": ("#", "one noise realisation: the interval knows nothing of which labels were wrong"),
     "this test set only": ("†", "the interval holds for this test set, not for new test images"),
     "nothing complete": ("¶", "no seed and draw has all its measurements yet"),
 }

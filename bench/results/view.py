@@ -14,6 +14,7 @@ from bench.results.latex import latex_table
 from bench.results.leaderboard import Board, make_board
 from bench.results.opening import NoResultsError, open_results
 from bench.results.provenance import Code
+from bench.results.share import share_lines, shares_table
 from bench.results.tables import csv_text, json_text
 
 
@@ -38,11 +39,13 @@ class View:
 
 @dataclass(frozen=True)
 class Shown:
-    """A board, its lines in groups (none where it is shown in one piece), and the verdicts on the study's claims."""
+    """A board, its lines in groups (none where it is shown in one piece), the verdicts on the study's claims, and the
+    shares of a gain that noisy labels keep (none where the study has none)."""
 
     board: Board
     groups: tuple[Lines, ...] = ()
     claims: pl.DataFrame = field(default_factory=pl.DataFrame)
+    shares: tuple[str, ...] = ()
 
     @property
     def lines(self) -> pl.DataFrame:
@@ -76,13 +79,13 @@ def show(root: Path, view: View, code: Code | None = None) -> list[Shown]:
 def _one(root: Path, study: str | None, view: View, code: Code | None) -> Shown:
     opened = open_results(root, study)
     board = make_board(opened, metric=view.metric, budget=view.budget, target=view.target, code=code)
-    claims = claims_table(opened)
+    claims, shares = claims_table(opened), tuple(share_lines(shares_table(opened, board.metric)))
     if view.by is None:
-        return Shown(board, claims=claims)
+        return Shown(board, claims=claims, shares=shares)
     if view.by == DATASET:
         name = board.study.data.get("name", "?") if board.study else "?"
-        return Shown(board, (Lines(str(name), board.frame),), claims)
-    return Shown(board, tuple(grouped(opened, board, view.by)), claims)
+        return Shown(board, (Lines(str(name), board.frame),), claims, shares)
+    return Shown(board, tuple(grouped(opened, board, view.by)), claims, shares)
 
 
 def _csv(found: Sequence[Shown]) -> str:

@@ -11,6 +11,7 @@ import polars as pl
 from bench.errors import UserError, unknown
 from bench.stats.arrays import FloatArray
 from bench.stats.items import TestItems, read_items, view_scores
+from bench.stats.left_out import LEFT_OUT, with_left_out
 
 BITMAP_METRICS = ("accuracy", "balanced_accuracy")
 LOWER_IS_BETTER = ("nll", "ece")
@@ -53,7 +54,8 @@ class Scores:
 class Layout:
     """Every entrant's scores on one metric.
 
-    grouping: of the test items, "own groups", "blocks" or "none". bounded: every score lies in [0, 1].
+    grouping: of the test items, "own groups" or "blocks" where bitmaps are scored, "in rows" where every row brings its
+    leave-one-out scores, else "none". bounded: every score lies in [0, 1].
     """
 
     metric: str
@@ -87,7 +89,8 @@ def layout(rows: pl.DataFrame | Layout, items: pl.DataFrame | None, *, metric: s
             with n_test; optional n_selection_labels (added to the labels) and status (only "ok" counts).
         items: the test items (item, label, group), or None to go without a test term.
         metric: "accuracy" or "balanced_accuracy" (recomputed from the bitmaps where all rows have one), or any numeric
-            column, where null, NaN and infinity count as not measured.
+            column, where null, NaN and infinity count as not measured. Its test term comes from `details`, where every
+            row holds an `item_jackknife` of the metric: the scores without each block of test images in turn.
 
     Raises:
         UserError: a column is missing; one cell holds two different scores; a bitmap does not fit the test items.
@@ -97,13 +100,16 @@ def layout(rows: pl.DataFrame | Layout, items: pl.DataFrame | None, *, metric: s
     bitmaps = metric in BITMAP_METRICS and items is not None and "correct" in rows.columns
     bitmaps = bitmaps and _counted(rows)["correct"].null_count() == 0
     test_items = read_items(items) if bitmaps and items is not None else None
+    if test_items is None and items is not None:
+        rows = with_left_out(rows, metric)
     cells = _cells(rows, "correct" if test_items else metric)
     values = _scored(cells, test_items, metric)
     scores = {}
     for (entrant,), part in cells.with_row_index("at").group_by(["entrant"], maintain_order=True):
         scores[str(entrant)] = _arrange(str(entrant), part, values[part["at"].to_numpy()])
     bounded = bool(((values >= 0) & (values <= 1)).all())
-    return Layout(metric, scores, test_items.grouping if test_items else "none", bounded)
+    grouping = test_items.grouping if test_items else "in rows" if LEFT_OUT in cells.columns else "none"
+    return Layout(metric, scores, grouping, bounded)
 
 
 def _counted(rows: pl.DataFrame) -> pl.DataFrame:
@@ -119,12 +125,13 @@ def _cells(rows: pl.DataFrame, content: str) -> pl.DataFrame:
         raise UserError(f"metric: column {content!r} says which cell it is, not its score")
     selection = pl.col("n_selection_labels").fill_null(0) if "n_selection_labels" in rows.columns else pl.lit(0)
     labels = (pl.col("n_labels") + selection).cast(pl.Float64).alias("labels")
-    size = [pl.col("n_test")] if content == "correct" else []
+    beside = [name for name in ("n_test",) if content == "correct"]
+    beside += [name for name in (LEFT_OUT,) if name in rows.columns]
     if content != "correct" and not rows[content].dtype.is_numeric():
         raise UserError(f"metric: column {content!r} is {rows[content].dtype}, not numeric")
     score = pl.col(content) if content == "correct" else pl.col(content).cast(pl.Float64)
     measured = score.is_not_null() if content == "correct" else score.is_finite()
-    cells = _counted(rows).select(*CELL, labels, *size, score).filter(measured).unique()
+    cells = _counted(rows).select(*CELL, labels, *beside, score).filter(measured).unique()
     twice = cells.filter(cells.select(*CELL).is_duplicated()).sort(*CELL)
     if len(twice):
         cell = ", ".join(f"{key}={twice[key][0]}" for key in CELL)
@@ -135,9 +142,10 @@ def _cells(rows: pl.DataFrame, content: str) -> pl.DataFrame:
 
 
 def _scored(cells: pl.DataFrame, items: TestItems | None, metric: str) -> FloatArray:
-    """Score of each cell on every view of the test items, [rows, 1 + G]; one view where there is no bitmap."""
+    """Score of each cell on every view of the test items, [rows, 1 + G]; one view where nothing tells of items."""
     if items is None:
-        return cells[metric].to_numpy()[:, None]
+        whole = cells[metric].to_numpy()[:, None]
+        return np.hstack([whole, np.array(cells[LEFT_OUT].to_list())]) if LEFT_OUT in cells.columns else whole
     sizes = cells["n_test"].unique().to_list()
     if sizes != [len(items)] and len(cells):
         raise UserError(f"n_test: rows were scored on {sizes} test items, the items table has {len(items)}")

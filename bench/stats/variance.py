@@ -106,11 +106,14 @@ def differences(
             shared = budget in data.scores[reference].budgets
             stack = compare(data, [entrant, reference], budgets=[budget]) if shared else None
             if stack is not None:
-                records.append(_difference(data, stack, entrant, reference, level, power))
+                records.append(difference(data, stack, entrant, reference, level=level, power=power))
     return pl.DataFrame(records, schema=DIFFERENCES)
 
 
-def _difference(data: Layout, stack: Stack, entrant: str, reference: str, level: float, power: float) -> dict[str, Any]:
+def difference(
+    data: Layout, stack: Stack, entrant: str, reference: str, *, level: float, power: float = 0.8
+) -> dict[str, Any]:
+    """One line of `differences`: the stack is of these two entrants, among others, at one budget."""
     curve = stack.curves[entrant]
     estimate = jackknife(data.sign * (curve.values[:, 0] - stack.curves[reference].values[:, 0]), stack.factors)
     low, high = estimate.interval(level)

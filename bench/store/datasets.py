@@ -33,7 +33,14 @@ class DataRecord:
     n_test: int
     skipped: tuple[tuple[str, str], ...] = ()  # path, reason
     masked: bool = False  # whether every pixel has a class
+    n_upstream: int = 0  # images for pretraining alone, beside the train pool; 0: pretraining reads the train pool
     shown: tuple[tuple[int, ...], ...] = ()  # images of train, validation and test that show each class; of masks
+    notes: tuple[str, ...] = ()  # how the images were read, where that needs to be said
+
+    @property
+    def n_pretraining(self) -> int:
+        """Images that a pretraining reads."""
+        return self.n_upstream or self.n_train
 
     @staticmethod
     def path(root: Path, data_key: str) -> Path:
@@ -62,5 +69,6 @@ class DataRecord:
         known["class_names"] = tuple(known["class_names"])
         known["pool_counts"] = tuple(known["pool_counts"])
         known["skipped"] = tuple((path, reason) for path, reason in known.get("skipped", ()))
+        known["notes"] = tuple(known.get("notes", ()))
         known["shown"] = tuple(tuple(counts) for counts in known.get("shown", ()))
         return cls(**known)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from bench.errors import UserError
 from bench.store.datasets import DataRecord
 from bench.study.expand import Setting, judges
-from bench.study.protocols import PROTOCOLS, SegmentationOptions
+from bench.study.methods import METHODS
+from bench.study.protocols import PROTOCOLS, AsIsOptions, ClassMapOptions, SegmentationOptions
 from bench.study.protocols.segmentation import check_encoder
 from bench.study.spec import Study, largest_budget
 
@@ -33,25 +34,37 @@ def check_budgets(study: Study, record: DataRecord) -> None:
 
 def check_segmentation(study: Study, settings: Sequence[Setting], record: DataRecord) -> None:
     """Raises:
-    UserError: a class map does not fit the classes, or a decoder is asked for on features that are no maps.
+    UserError: a class map does not fit the classes, a decoder is asked for on features that are no maps, or a
+        network is to segment as it is that never learned to.
     """
     for index, entry in enumerate(study.evaluate):
-        if isinstance(entry, SegmentationOptions):
+        judged = [setting for setting in settings if judges(entry, setting)]
+        if isinstance(entry, ClassMapOptions):
             try:
                 entry.targets(record.class_names)
             except UserError as error:
                 raise UserError(f"evaluate.{index}.{error}") from None
-            _check_maps(f"evaluate.{index}", [setting for setting in settings if judges(entry, setting)])
+        if isinstance(entry, SegmentationOptions):
+            _check_maps(f"evaluate.{index}", judged)
+        if isinstance(entry, AsIsOptions):
+            _check_decoders(f"evaluate.{index}.methods", judged)
     if study.search.parsed_objective.protocol == SegmentationOptions.name:
         _check_maps("search.objective", [setting for setting in settings if setting.nuisances])
 
 
-def _check_maps(key: str, settings: Sequence[Setting]) -> None:
+def _check_maps(key: str, settings: Sequence[Setting], frozen_blocks: int | None = None) -> None:
     for setting in settings:
         try:
-            check_encoder(setting.options.encoder_name)
+            check_encoder(setting.options.encoder_name, frozen_blocks)
         except UserError as error:
             raise UserError(f"{key}: {error}") from None
+
+
+def _check_decoders(key: str, settings: Sequence[Setting]) -> None:
+    wrong = next((setting.method for setting in settings if not setting.options.needs_masks), None)
+    if wrong is not None:
+        valid = ", ".join(name for name, options in METHODS.items() if options.needs_masks)
+        raise UserError(f"{key}: as_is scores a network that learned to segment, and {wrong} did not; valid: {valid}")
 
 
 def _check_images(key: str, what: str, largest: int, record: DataRecord) -> None:

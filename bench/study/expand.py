@@ -17,6 +17,7 @@ from bench.study.encoders import family, layer_names, resolve_layer
 from bench.study.methods import METHODS, MethodOptions, PartnerOptions, resolve_precision
 from bench.study.methods.partner import PIXELS
 from bench.study.mistakes import describe
+from bench.study.one_vector import check_one_vector
 from bench.study.protocols import FusionOptions, ProtocolOptions
 from bench.study.spec import Study
 
@@ -64,7 +65,22 @@ def _settings(study: Study, method: str) -> list[Setting]:
         for point in itertools.product(*grids.values())
     ]
     # an option may rule out another (noise none has no rate), and points of the grid come to the same
-    return [setting for place, setting in enumerate(made) if setting not in made[:place]]
+    kept = [
+        setting for place, setting in enumerate(made) if setting not in made[:place] and not _left_out(study, setting)
+    ]
+    if not kept:
+        raise UserError(f"without: leaves no setting of {method}; take the method out instead")
+    return kept
+
+
+def _left_out(study: Study, setting: Setting) -> bool:
+    """Whether a setting has all the values of some entry of `without`."""
+    for point in study.without:
+        options = {axis.partition(".")[2]: values for axis, values in point.items()}
+        own = all(axis.partition(".")[0] == setting.method for axis in point)
+        if own and all(getattr(setting.options, option) in values for option, values in options.items()):
+            return True
+    return False
 
 
 def _setting(study: Study, method: str, axes: dict[str, Any], nuisances: dict[str, Distribution]) -> Setting:
@@ -99,6 +115,8 @@ def check_study(study: Study) -> None:
     for role, axes in (("scientific", study.scientific), ("nuisance", study.nuisance)):
         for axis in axes:
             _check_axis(study, role, axis)
+    for index, point in enumerate(study.without):
+        _check_point(study, f"without.{index}", point)
     both = sorted(set(study.scientific) & set(study.nuisance))
     if both:
         raise UserError(f"{both[0]}: is both a scientific and a nuisance axis; it has one role")
@@ -139,6 +157,14 @@ def _check_axis(study: Study, role: str, axis: str) -> None:
         raise unknown("option", field, METHODS[method].model_fields, f"{role}.{axis}")
 
 
+def _check_point(study: Study, key: str, point: Mapping[str, tuple[Any, ...]]) -> None:
+    """Raises UserError where a point to leave out names no options, or those of several methods."""
+    for axis in point:
+        _check_axis(study, key, axis)
+    if len({axis.partition(".")[0] for axis in point}) > 1:
+        raise UserError(f"{key}: names several methods ({', '.join(point)}); a point has one")
+
+
 def _check_entry(study: Study, settings: list[Setting], index: int, entry: ProtocolOptions) -> None:
     key = f"evaluate.{index}"
     for method in entry.methods or ():
@@ -150,6 +176,8 @@ def _check_entry(study: Study, settings: list[Setting], index: int, entry: Proto
     if not judged:
         labels = ", ".join(setting.label for setting in settings)
         raise UserError(f"{key}.where: {dict(entry.where)!r} fits no setting of the study; its settings: {labels}")
+    for setting in judged:
+        check_one_vector(entry, setting.options, key)
     for layer in entry.layers:
         if not any(_has_layer(setting, layer) for setting in judged):
             valid = dict.fromkeys(name for setting in judged for name in _names(setting) or ())

@@ -54,8 +54,8 @@ def check_fits(setting: Setting, record: DataRecord) -> None:
     if setting.options.needs_masks and not record.masked:
         raise UserError(f"methods.{setting.method}: learns from masks, and {record.name} has none; leave it out")
     batch = getattr(setting.options, "batch_size", 0)
-    if batch > record.n_train:
+    if batch > record.n_pretraining:
+        where = "for pretraining (data.upstream) of" if record.n_upstream else "in the train pool of"
         raise UserError(
-            f"{setting.method}.batch_size: {batch} is more than the {record.n_train} images in the train pool of "
-            f"{record.name}"
+            f"{setting.method}.batch_size: {batch} is more than the {record.n_pretraining} images {where} {record.name}"
         )

@@ -26,8 +26,10 @@ class Model(BaseModel):
 class DataSpec(Model):
     """Which images, at which size, split how."""
 
-    name: str = Field(description="data set of the catalog, or 'folder'")
-    root: str | None = Field(None, description="folder that holds the files; default: the download cache")
+    name: str = Field(description="data set of the catalog, or your own: folder, table, coco, shards or hub")
+    root: str | None = Field(
+        None, description="folder that holds the files, or your table, shards or hub name; default: the download cache"
+    )
     image_size: int | None = Field(None, ge=4, le=4096, description="side in pixels; default: the set's own")
     channels: Literal[1, 3] | None = Field(None, description="1 = grey, 3 = RGB; default: the set's own")
     classes: tuple[str, ...] | None = Field(None, min_length=2, description="only images of these classes")
@@ -39,11 +41,17 @@ class DataSpec(Model):
     )
     images: int | None = Field(None, ge=8, le=100_000, description="land_cover: images to generate; default: 600")
     bands: int | None = Field(None, ge=1, le=13, description="land_cover: bands of its sensor; default: 3")
+    value_range: tuple[float, float] | None = Field(
+        None, description="what becomes 0 and 255 in images of more than 8 bits; default: quantiles of each band"
+    )
     on_error: Literal["fail", "skip"] = Field("fail", description="what an unreadable image does")
     max_train: int | None = Field(None, ge=2, description="stratified subset of the training images")
     max_test: int | None = Field(None, ge=2, description="stratified subset of the test images")
     validation: float = Field(0.15, gt=0, lt=1, description="share of the training images kept for validation")
     test: float = Field(0.2, gt=0, lt=1, description="share kept for test where the set has no official test split")
+    upstream: float | None = Field(
+        None, gt=0, lt=1, description="share of the train pool for pretraining alone, the rest for labels; default: all"
+    )
 
     @field_validator("classes")
     @classmethod
@@ -63,7 +71,14 @@ class DataSpec(Model):
     @field_validator("root")
     @classmethod
     def _expand(cls, value: str | None) -> str | None:
-        return None if value is None else str(Path(value).expanduser())
+        return value if value is None or "://" in value else str(Path(value).expanduser())
+
+    @field_validator("value_range")
+    @classmethod
+    def _rises(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(f"two rising numbers are needed, but got {list(value)}")
+        return value
 
 
 class Objective(Model):
@@ -133,6 +148,9 @@ class Study(Model):
     data: DataSpec
     methods: Mapping[str, Mapping[str, Any]]
     scientific: Mapping[str, tuple[Any, ...]] = {}
+    without: tuple[Mapping[str, tuple[Any, ...]], ...] = Field(
+        (), description="points of the scientific grids to leave out: those with all of an entry's values"
+    )
     nuisance: Mapping[str, Distribution] = {}
     search: SearchSpec = SearchSpec()
     evaluate: tuple[ProtocolOptions, ...]
@@ -159,6 +177,16 @@ class Study(Model):
             if len({repr(item) for item in grid}) < len(grid):
                 raise ValueError(f"{axis}: a value stands twice in {grid!r}")
         return value or {}
+
+    @field_validator("without", mode="before")
+    @classmethod
+    def _points(cls, value: Any) -> Any:
+        if not all(isinstance(point, Mapping) and point for point in value or ()):
+            raise ValueError(f"a list of {{METHOD.OPTION: VALUE or [VALUES], ...}} is needed, but got {value!r}")
+        return tuple(
+            {axis: tuple(named) if isinstance(named, list | tuple) else (named,) for axis, named in point.items()}
+            for point in value or ()
+        )
 
     @field_validator("nuisance", mode="before")
     @classmethod

@@ -141,6 +141,11 @@ def _pictures(root: Path, shown: pl.DataFrame) -> None:
         else:
             st.image(content, caption=plain(name), width="content")
     st.caption("Validation images, the same for every pretraining of the study.")
+    if any("episodes" in name for name, _ in sheets):
+        st.caption(
+            "Episodes are of generated test images, one a row: support under the mask that was handed over, query, its "
+            "true mask, its pseudo mask, the prediction."
+        )
 
 
 def _run(row: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from bench.data.shape import ImageShape
 from bench.methods.base import Method
 from bench.methods.encoder import Encoder
 from bench.methods.flops import encoder_flops
-from bench.methods.inference import BATCH, SECONDS, images_per_second, inference
+from bench.methods.inference import BATCH, SECONDS, images_per_second, inference, layer_costs
 
 
 class Clock:
@@ -33,10 +33,10 @@ class Slow(Encoder):
         )
         self.seconds, self.clock, self.batches = seconds, clock, list[int]()
 
-    def forward(self, images: Tensor) -> Tensor:
+    def embed(self, images: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
         self.batches.append(len(images))
         self.clock.now += self.seconds * len(images)
-        return images
+        return {}
 
 
 @pytest.mark.parametrize(("seconds", "batch"), [(2e-4, BATCH), (2e-3, 30), (0.2, 1)])
@@ -67,3 +67,13 @@ def test_the_count_of_a_u_net_is_that_of_its_convolutions(make: Callable[..., Me
     pairs = [(1, 16, 64), (16, 32, 16), (32, 64, 4)]
     expected = sum(2 * 9 * pixels * (width * inputs + width * width) for inputs, width, pixels in pairs)
     assert encoder_flops(make("unet_masked").encoder()) == expected
+
+
+def test_an_earlier_layer_costs_what_it_takes_to_reach_it(make: Callable[..., Method]) -> None:
+    encoder = make("random_init", ImageShape(3, 32, 32), encoder="unet_nano").encoder().eval()
+    costs = layer_costs(encoder, ["enc1", "bottleneck", "last", "dec1"])
+    assert costs["last"] is costs["bottleneck"]
+    enc1 = 2 * 9 * 32 * 32 * (16 * 3 + 16 * 16)
+    assert costs["enc1"].flops == enc1
+    assert enc1 < costs["bottleneck"].flops < costs["dec1"].flops
+    assert all(cost.per_second is not None for cost in costs.values())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_blobs
+from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from bench.data.batches import to_float
@@ -127,6 +128,41 @@ def test_features_are_whitened_on_the_pool(conditional: SelfMaskingCascade, imag
     covariance = torch.cov(spanned.T)
     torch.testing.assert_close(covariance, torch.eye(len(covariance), dtype=torch.float64), rtol=0, atol=0.02)
     assert vectors.mean(dim=0).abs().max() < 0.01
+
+
+@pytest.fixture(scope="module")
+def single(conditional: SelfMaskingCascade, images: np.ndarray) -> SelfMaskingCascade:
+    """The control: the same dispatcher, without experts."""
+    method = build_method("self_masking_cascade", options(experts=0), SHAPE, [0.3], [0.2], 0)
+    pretrain(method, images, method.options, 1)
+    assert list(method.stages(images, np.arange(COUNT), 2)) == []
+    return method
+
+
+def test_without_experts_a_single_mask_is_whitened_as_scikit_learn_does(
+    single: SelfMaskingCascade, conditional: SelfMaskingCascade, images: np.ndarray
+) -> None:
+    batch = to_float(images)
+    with torch.no_grad():
+        vectors, plain = single.encoder()(batch).double().numpy(), single.dispatcher.encoder().eval()(batch)
+        assert torch.equal(plain, conditional.dispatcher.encoder().eval()(batch))
+    kept = 16  # those of less variance are rounding, in single precision
+    expected = PCA(kept, whiten=True, svd_solver="full").fit_transform(plain.double().numpy())
+    np.testing.assert_allclose(np.abs(vectors[:, :kept]), np.abs(expected), rtol=1e-2, atol=1e-2)
+    found = single.measurements()
+    assert (found["experts_trained"], found["largest_cluster"]) == (0, 0)
+    assert found["cascade_mask_bytes"] == found["mask_file_bytes"]
+    assert found["routing_bytes"] == 4 * (WIDTH * WIDTH + WIDTH)
+
+
+def test_a_single_whitened_mask_is_saved_and_costs_one_forward(single: SelfMaskingCascade, tmp_path: Path) -> None:
+    save_encoder(single.encoder(), tmp_path)
+    batch = torch.rand(4, *SHAPE)
+    assert torch.equal(load_encoder(tmp_path)(batch), single.encoder()(batch))
+    rest = encoder_flops(single.encoder()) - encoder_flops(single.dispatcher.encoder())
+    assert rest == 2 * WIDTH * WIDTH
+    single.save_extra(tmp_path)
+    assert load_mask(tmp_path / "mask_dispatcher.safetensors").bits
 
 
 def test_a_saved_cascade_is_loaded_bit_for_bit(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bench.data.shape import ImageShape
 from bench.methods.encoder import Encoder, build_encoder
-from bench.protocols.cka import LEAST_RUNS, activations, layer_drift, linear_cka
+from bench.protocols.cka import KINDS, LEAST_RUNS, DriftStack, activations, drift_stack, layer_drift, linear_cka
+from bench.stats.jackknife import Factor, jackknife
 
 SHAPE = ImageShape(3, 16, 16)
 
@@ -68,10 +69,7 @@ def runs() -> dict[str, list[Encoder]]:
 
 def test_drift_is_zero_within_the_floor_and_one_at_the_ceiling(runs: dict[str, list[Encoder]]) -> None:
     images = torch.rand(24, *SHAPE, generator=torch.Generator().manual_seed(0))
-    found = {
-        kind: layer_drift(runs["clean"], runs[kind], runs["far"], images, resamples=100)
-        for kind in ("near", "between", "far")
-    }
+    found = {kind: layer_drift(runs["clean"], runs[kind], runs["far"], images) for kind in ("near", "between", "far")}
     assert list(found["near"]) == [f"stage{level}" for level in range(1, 6)]
     for layer in found["near"]:
         near, between, far = (found[kind][layer] for kind in ("near", "between", "far"))
@@ -92,3 +90,49 @@ def test_activations_are_samples_and_places_by_channels(runs: dict[str, list[Enc
 def test_three_runs_are_too_few(runs: dict[str, list[Encoder]]) -> None:
     with pytest.raises(ValueError, match="noisy: 3 runs"):
         layer_drift(runs["clean"], runs["near"][:3], runs["far"], torch.rand(2, *SHAPE))
+
+
+def test_intervals_are_wider_where_runs_differ_more_and_hold_for_contrasts(runs: dict[str, list[Encoder]]) -> None:
+    images = torch.rand(16, *SHAPE, generator=torch.Generator().manual_seed(1))
+    found = {kind: [activations(encoder, images) for encoder in runs[kind]] for kind in ("clean", "between", "far")}
+    stack = drift_stack(found["clean"], found["between"], found["far"])
+    widths = jackknife(stack.values, stack.factors).half_width(0.95)
+    mixed = drift_stack(found["clean"], [*found["between"][:2], *found["far"][:2]], found["far"])
+    assert jackknife(mixed.values, mixed.factors).half_width(0.95).mean() > 1.5 * widths.mean()
+    drifts = stack.table()
+    contrast = stack.contrast(["stage1", "stage2"], ["stage5"])
+    expected = (drifts["stage1"].drift + drifts["stage2"].drift) / 2 - drifts["stage5"].drift
+    assert contrast.difference == pytest.approx(expected)
+    assert contrast.low < contrast.difference < contrast.high
+    same = stack.contrast(["stage1"], ["stage1"])
+    assert same == (0, 0, 0)
+
+
+def test_leaving_a_run_out_is_the_drift_without_it(runs: dict[str, list[Encoder]]) -> None:
+    images = torch.rand(8, *SHAPE, generator=torch.Generator().manual_seed(2))
+    extra = {kind: [*runs[kind], encoder(70 + place)] for place, kind in enumerate(("clean", "between", "far"))}
+    found = {kind: [activations(each, images) for each in extra[kind]] for kind in extra}
+    stack = drift_stack(*found.values())
+    for place, kind in enumerate(found):
+        fewer = {name: values[:-1] if name == kind else values for name, values in found.items()}
+        np.testing.assert_allclose(stack.distances[5 * (place + 1)], drift_stack(*fewer.values()).distances[0])
+
+
+def test_drift_is_undefined_where_permuted_labels_move_nothing() -> None:
+    factors = tuple(Factor(kind, slice(1 + 4 * place, 5 + 4 * place)) for place, kind in enumerate(KINDS))
+    distances = np.tile([[0.3], [0.25], [0.2]], (13, 1, 1))
+    drift = DriftStack(("a",), distances, factors).table()["a"]
+    assert np.isnan(drift.drift)
+    assert (drift.low, drift.high) == (-np.inf, np.inf)
+
+
+def test_the_interval_is_fiellers_where_the_span_is_known() -> None:
+    """With a span without variance the inversion is the jackknife-t interval of the ratio."""
+    numbers = np.random.default_rng(0)
+    factors = tuple(Factor(kind, slice(1 + 5 * place, 6 + 5 * place)) for place, kind in enumerate(KINDS))
+    distances = np.stack([np.r_[0.5, 0.5 + 0.02 * numbers.normal(size=15)], np.full(16, 0.2), np.full(16, 0.7)], 1)
+    stack = DriftStack(("a",), distances[:, :, None], factors)
+    low, high = jackknife(stack.values, factors).interval(0.95)
+    found = stack.table()["a"]
+    assert found.drift == pytest.approx(0.6)
+    assert (found.low, found.high) == (pytest.approx(float(low[0]), abs=1e-6), pytest.approx(float(high[0]), abs=1e-6))

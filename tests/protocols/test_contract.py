@@ -112,6 +112,18 @@ def test_uniform_draws_may_miss_classes(name: str, digits: Dataset, conv: Encode
         assert np.isfinite(list(score.metrics.values())).all()
 
 
+def test_coverage_draws_buy_as_many_labels_and_other_images(
+    name: str, digits: Dataset, conv: Encoder, root: Path
+) -> None:
+    changes = {"label_budgets": [2], "draws": 1}
+    chosen = RUNS[name](evaluation(digits, conv, root, small_options(name, draw_strategy="coverage", **changes)))
+    drawn = RUNS[name](evaluation(digits, conv, root, small_options(name, draw_strategy="uniform", **changes)))
+    for one, other in zip(chosen, drawn, strict=True):
+        assert one.n_labels == other.n_labels == 20
+        assert np.isfinite(list(one.metrics.values())).all()
+    assert any(one.metrics["nll"] != other.metrics["nll"] for one, other in zip(chosen, drawn, strict=True))
+
+
 def test_more_labels_help(name: str, digits: Dataset, conv: Encoder, root: Path) -> None:
     trains = name.startswith("finetune") or name == "fusion:trained"
     changes = {"steps": 40, "lr_grid": None, "batch_size": 64} if trains else {}

@@ -89,3 +89,26 @@ def test_a_class_map_merges_and_ignores() -> None:
     images = replace(store(masks, None))
     counts = score_maps(lambda batch: probabilities[batch, :2], images, np.arange(len(masks)), table, 2)
     np.testing.assert_array_equal(counts.confusion.sum(1), [(masks == 2).sum(), (masks == 0).sum()])
+
+
+@pytest.mark.parametrize("overlap", [None, 3], ids=["images", "scenes"])
+def test_scores_without_a_block_are_those_of_the_other_images(overlap: int | None) -> None:
+    masks, probabilities = scenes(count=6)
+    masks[0][masks[0] == 2] = 1
+    boxes, of, chips, mask_chips = None, np.arange(6), probabilities, masks
+    if overlap is not None:
+        chips, _ = cut(probabilities, overlap)
+        mask_chips, boxes = cut(masks, overlap)
+        of = boxes[:, 0]
+    images, blocks = store(mask_chips, boxes), of // 2  # two scenes a block
+
+    def scored(indices: np.ndarray, blocks: np.ndarray | None = None) -> DenseCounts:
+        return score_maps(lambda batch: chips[batch], images, indices, TABLE, K, blocks)
+
+    everything = np.random.default_rng(0).permutation(len(mask_chips))
+    counts = scored(everything, blocks)
+    assert counts.metrics() == scored(everything).metrics()
+    for block in range(3):
+        rest = scored(np.flatnonzero(blocks != block)).metrics()
+        assert {name: values[block] for name, values in counts.left_out().items()} == pytest.approx(rest)
+    assert scored(everything).left_out() == {}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bench.data.blocks import image_blocks
 from bench.data.catalog import Dataset
 from bench.data.episodes import Episode, Episodes, stack
+from bench.engine.pictures import write_answers
 from bench.errors import UserError
 from bench.methods.encoder import Encoder
 from bench.protocols import few_shot
@@ -18,6 +21,7 @@ from bench.protocols.cst import Cst
 from bench.protocols.few_shot_data import PairData
 from bench.protocols.few_shot_pictures import contact_sheet
 from bench.protocols.few_shot_training import Thresholds, Trained, answers, guess, started
+from bench.results.pictures import pictures
 from bench.study.methods import PixelsOptions, RandomInitOptions
 from bench.study.protocols import FewShotOptions, cells
 from tests.protocols.conftest import build
@@ -258,3 +262,62 @@ def test_numbers_are_those_of_the_version(mixed: Score) -> None:
     assert FewShotOptions.version == 1, "record the new version's numbers here"
     found = mixed.metrics["exact_ratio"], mixed.metrics["miou"]
     assert found == pytest.approx((0.95, 0.252737), rel=2e-2), "numbers changed: bump the version"
+
+
+def test_a_row_holds_its_scores_without_each_block_of_query_images(data: Dataset, vit: Encoder) -> None:
+    evaluation = task(data, vit, fold="mean", steps=1, label_budgets=[1], test_episodes=60)
+    judge = few_shot.FewShot(evaluation)
+    (score,), blocks = few_shot.run(evaluation), image_blocks(data.splits)
+    learners = [(fold, *judge.learn(number, fold, 0)) for number, fold in judge.folds.items()]
+    found = [judge.tested(score.cell, number, *learner[:3]) for number, learner in enumerate(learners)]
+    held = score.extra["item_jackknife"]
+    for block in range(blocks.max() + 1):
+        kept = [np.flatnonzero([blocks[query] != block for query in answer.query]) for answer in found]
+        right = [(a.claimed == a.present).all(1)[rest].mean() for a, rest in zip(found, kept, strict=True)]
+        assert held["exact_ratio"][block] == pytest.approx(np.mean(right))
+        ious = [
+            np.mean([
+                a.intersection[rest][a.classes[rest] == label].sum() / a.union[rest][a.classes[rest] == label].sum()
+                for label in np.unique(a.classes[rest])
+            ])
+            for a, rest in zip(found, kept, strict=True)
+        ]  # fmt: skip
+        assert held["miou"][block] == pytest.approx(np.mean(ious))
+    assert len(held["miou"]) == len(held["exact_ratio"]) == blocks.max() + 1 == 20
+
+
+def test_blocks_hold_whole_groups_of_test_images_alone(data: Dataset) -> None:
+    splits = replace(data.splits, groups=data.splits.groups // 2)
+    blocks = image_blocks(splits)
+    assert (blocks[splits.test] >= 0).all()
+    assert (np.delete(blocks, splits.test) == -1).all()
+    assert all(len(set(blocks[splits.test][splits.groups[splits.test] == g])) == 1 for g in splits.groups[splits.test])
+    assert np.ptp(np.bincount(image_blocks(data.splits)[data.splits.test])) <= 1
+
+
+def test_only_generated_images_leave_pictures_and_only_of_the_first_cell(data: Dataset, vit: Encoder) -> None:
+    assert all(not score.pictures for score in run(data, vit, draws=2))
+    found = run(replace(data, name="land_cover"), vit, draws=2, fold="mean", supervision="mixed", mask_share=0.5)
+    assert [bool(score.pictures) for score in found] == [score.cell[:2] == ("1", 0) for score in found]
+    ((name, picture),) = next(score.pictures for score in found if score.pictures).items()
+    assert name == "1-way 1-shot episodes of fold 0, mixed 0.5"
+    assert picture.shape == (few_shot.PICTURED * SIDE, 5 * SIDE, 3)
+
+
+def test_pictures_lie_beside_the_encoder_where_the_runs_page_finds_them(
+    data: Dataset, vit: Encoder, tmp_path: Path
+) -> None:
+    scores = run(replace(data, name="land_cover"), vit)
+    folder = tmp_path / "artifacts" / "encoders" / "key"
+    folder.mkdir(parents=True)
+    for _ in range(2):
+        write_answers(folder, scores)
+        (found,) = pictures(tmp_path, "key")
+        assert found.name == "1-way 1-shot episodes of fold 0, pixel"
+        assert found.read() is not None
+    assert [path.name for path in folder.iterdir()] == ["previews"]
+
+
+def test_where_groups_are_few_images_are_dealt_one_by_one(data: Dataset) -> None:
+    splits = replace(data.splits, groups=data.splits.groups // 12)
+    np.testing.assert_array_equal(image_blocks(splits), image_blocks(data.splits))

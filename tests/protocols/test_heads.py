@@ -67,35 +67,52 @@ def test_weights_hide_samples() -> None:
     torch.testing.assert_close(hidden.probabilities(query), alone.probabilities(query), rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("n", [3, 10, 40, 200])
+@pytest.mark.parametrize("n", [3, 10, 37, 200])
 @pytest.mark.parametrize("C", [(1.0,), C_GRID])
-def test_a_group_does_not_depend_on_its_company(n: int, C: tuple[float, ...]) -> None:
-    parts = [blobs(n, 60, 3, seed) for seed in range(5)]
+@pytest.mark.parametrize("folds", [1, 3])
+def test_a_group_does_not_depend_on_its_company(n: int, C: tuple[float, ...], folds: int) -> None:
+    parts = [blobs(n, 61, 3, seed) for seed in range(5)]
     features = torch.from_numpy(np.stack([part[0] for part in parts]))
     labels = torch.from_numpy(np.stack([part[1] for part in parts]))
-    apart = len(C) > 1
-    together = fit_heads(features, labels, 3, torch.tensor(C), apart=apart)
+    kept = (torch.arange(n)[:, None] % 4 != torch.arange(folds)).double().expand(5, n, folds)
+    together = fit_heads(features, labels, 3, torch.tensor(C), kept)
     for members in ([2], [0, 3, 4]):
-        alone = fit_heads(features[members], labels[members], 3, torch.tensor(C), apart=apart)
+        alone = fit_heads(features[members], labels[members], 3, torch.tensor(C), kept[members])
         assert torch.equal(together.weight[members], alone.weight)
         assert torch.equal(together.bias[members], alone.bias)
 
 
-def test_batched_groups_agree_with_groups_apart() -> None:
-    parts = [blobs(20, 15, 3, seed) for seed in range(4)]
+def test_groups_apart_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [blobs(40, 60, 3, seed) for seed in range(4)]
     features = torch.from_numpy(np.stack([part[0] for part in parts]))
     labels = torch.from_numpy(np.stack([part[1] for part in parts]))
     together = fit_heads(features, labels, 3, torch.tensor(C_GRID))
-    apart = fit_heads(features, labels, 3, torch.tensor(C_GRID), apart=True)
-    torch.testing.assert_close(together.objective, apart.objective, rtol=1e-4, atol=0)
+    monkeypatch.setattr(heads_module, "CHUNK_BYTES", 1)
+    apart = fit_heads(features, labels, 3, torch.tensor(C_GRID))
+    assert torch.equal(together.weight, apart.weight)
+    assert torch.equal(together.objective, apart.objective)
 
 
-def test_chunks_agree_with_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    features, labels = blobs(40, 60, 3)
-    together = fit_heads(*batch(features, labels), 3, torch.tensor(C_GRID))
-    monkeypatch.setattr(heads_module, "CHUNK_BYTES", 20_000)
-    chunked = fit_heads(*batch(features, labels), 3, torch.tensor(C_GRID))
-    torch.testing.assert_close(chunked.objective, together.objective, rtol=1e-4, atol=0)
+def test_heads_are_folds_by_regularisers_in_the_order_asked() -> None:
+    features, labels = blobs(60, 20, 3)
+    kept = torch.from_numpy((np.arange(60)[:, None] % 2 != np.arange(2)).astype(float))[None]
+    disorder = torch.tensor([1.0, 1e-3, 1e3])
+    fitted = fit_heads(*batch(features, labels), 3, disorder, kept)
+    for fold in range(2):
+        half = np.flatnonzero(kept[0, :, fold].numpy())
+        for column, C in enumerate(disorder):
+            alone = fit_heads(*batch(features[half], labels[half]), 3, C[None]).objective[0, 0]
+            assert float(fitted.objective[0, 3 * fold + column]) == pytest.approx(float(alone), rel=1e-4)
+
+
+@pytest.mark.parametrize("grid", [(1e3,), (1e-4, 1e2), tuple(10.0 ** np.arange(-4, 3))])
+def test_coarse_paths_end_where_fine_ones_do(grid: tuple[float, ...]) -> None:
+    features, labels = blobs(200, 60, 5)
+    fine = torch.from_numpy(np.append(np.logspace(-5, np.log10(grid[-1]), 40), grid[-1]))
+    expected = fit_heads(*batch(features, labels), 5, fine, tolerance=1e-7).objective[0, -1]
+    fitted = fit_heads(*batch(features, labels), 5, torch.tensor(grid, dtype=torch.float64))
+    assert fitted.converged.all()
+    assert float(fitted.objective[0, -1]) == pytest.approx(float(expected), rel=2e-5)
 
 
 def test_a_missing_class_is_never_predicted_and_changes_nothing() -> None:

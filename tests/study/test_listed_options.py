@@ -31,6 +31,19 @@ def test_a_list_stands_for_an_entry_each(raw: dict[str, Any]) -> None:
     assert shifts(raw) == [("blur", 3)]
 
 
+def test_remedies_of_imbalance_may_be_a_list(raw: dict[str, Any]) -> None:
+    raw["evaluate"] = [
+        {"protocol": "linear", "imbalance": ["none", "class_weights"]},
+        {"protocol": "fusion", "head": "mlp", "partner": "conv_nano", "imbalance": ["none", "focal"]},
+        {"protocol": "finetune", "imbalance": ["rare_augmentation", "none"]},
+    ]
+    found = [entry.imbalance for entry in parse_study(raw, "s").evaluate]
+    assert found == ["none", "class_weights", "none", "focal", "rare_augmentation", "none"]
+    raw["evaluate"] = [{"protocol": "linear", "imbalance": ["none", "focal"]}]
+    with pytest.raises(UserError, match="'focal' cannot be used by the exact head of linear"):
+        parse_study(raw, "s")
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

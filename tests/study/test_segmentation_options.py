@@ -47,6 +47,31 @@ def test_cells_count_images(masked: DataRecord) -> None:
 @pytest.mark.parametrize(
     ("entry", "told"),
     [
+        (
+            {},
+            r"evaluate.0.methods: as_is scores a network that learned to segment, and random_init did not; valid: ",
+        ),
+        (
+            {"methods": ["noisy_labels"], "class_map": {"a": ["land"], "b": ["water"]}},
+            r"evaluate.0.class_map: road left",
+        ),
+        ({"methods": ["noisy_labels"], "label_budgets": [101]}, r"101 labelled images.*has 100; valid: 1 to 100"),
+        ({"methods": ["noisy_labels"], "layers": ["stage1"]}, "layers must be"),
+        ({"methods": ["noisy_labels"], "draw_strategy": "uniform"}, "draw_strategy"),
+        ({"methods": ["noisy_labels"], "selection": "held_out"}, "selection"),
+    ],
+)
+def test_mistakes_about_the_network_as_it_is_are_one_line(masked: DataRecord, entry: dict[str, Any], told: str) -> None:
+    methods = {"random_init": {"encoder": "conv_nano"}, "noisy_labels": {"encoder": "conv_nano"}}
+    evaluate = [{"protocol": "as_is", "label_budgets": [2], **entry}]
+    with pytest.raises(UserError, match=told) as caught:
+        build_plan(parse_study({**RAW, "methods": methods, "evaluate": evaluate}, "test"), masked, {})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
         ({"label_budgets": [101]}, r"evaluate.0.label_budgets: 101 labelled images.*has 100; valid: 1 to 100, or all"),
         ({"class_map": {"a": ["land"], "b": ["water"]}}, r"evaluate.0.class_map: road left out"),
         ({"class_map": {"a": ["land"], "b": ["water", "sea"]}}, r"evaluate.0.class_map.b: unknown class 'sea'"),

@@ -111,6 +111,8 @@ class SelfMaskingCascadeOptions(SelfMaskingOptions):
     and whitened, are clustered by a mixture of Gaussians, and its scores are trained on by each cluster alone. Of every
     image the features of dispatcher and experts stand side by side, reduced by PCA to the width of one network, and
     whitened. A cluster that does not fill a batch is merged into the others.
+
+    With experts: 0 it is the control that whitening calls for: the dispatcher alone, whitened in the same way.
     """
 
     name: ClassVar[str] = "self_masking_cascade"
@@ -120,7 +122,9 @@ class SelfMaskingCascadeOptions(SelfMaskingOptions):
     paper: ClassVar[str] = "Warmerdam et al., Self-Masking Networks, arXiv 2409.07577, section 3.4"
 
     mode: Literal["mask"] = Field("mask", description="what is learned: mask")
-    experts: int = Field(5, ge=1, description="clusters of the dispatcher's features, with an expert each")
+    experts: int = Field(
+        5, ge=0, description="clusters of the dispatcher's features, with an expert each; 0: a single whitened mask"
+    )
     clusters_dimensions: int = Field(20, ge=1, description="whitened directions that the clusters are found in")
     routing: Routing = Field(
         "conditional",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.study.protocols.as_is import AsIsOptions
+from bench.study.protocols.class_map import ClassMapOptions
 from bench.study.protocols.few_shot import FewShotOptions
 from bench.study.protocols.finetune import FinetuneOptions
 from bench.study.protocols.finetune_mask import FinetuneMaskOptions
@@ -34,7 +36,9 @@ __all__ = [
     "PARTNER_ONLY",
     "PROTOCOLS",
     "WITHIN_BUDGET_FROM",
+    "AsIsOptions",
     "Cell",
+    "ClassMapOptions",
     "FewShotOptions",
     "FinetuneMaskOptions",
     "FinetuneOptions",
@@ -67,6 +71,7 @@ PROTOCOLS: Mapping[str, type[ProtocolOptions]] = {
         LabelPropagationOptions,
         RobustnessOptions,
         SegmentationOptions,
+        AsIsOptions,
         FewShotOptions,
     )
 }

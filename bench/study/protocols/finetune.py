@@ -39,6 +39,7 @@ class FinetuneOptions(ProtocolOptions):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "encoder and linear head trained together on the labels"
     reads_features: ClassVar[bool] = False
+    listed: ClassVar[tuple[str, ...]] = ("draw_strategy", "imbalance")
 
     lr: float = Field(default=3e-3, gt=0, description="peak learning rate; large networks want less")
     lr_grid: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(

@@ -70,7 +70,7 @@ class ProtocolOptions(BaseModel):
     summary: ClassVar[str]
     dense: ClassVar[bool] = False  # whether it learns from masks; its budgets then count labelled images
     reads_features: ClassVar[bool] = True  # whether it reads kept features, of the layers that are named
-    listed: ClassVar[tuple[str, ...]] = ()  # options of which a study may give a list, one entry for each value
+    listed: ClassVar[tuple[str, ...]] = ("draw_strategy",)  # options that may be a list: one entry for each value
     cell_fields: ClassVar[frozenset[str]] = frozenset({"label_budgets", "draws", "layers", "methods", "where"})
 
     label_budgets: LabelBudgets = Field(
@@ -78,9 +78,10 @@ class ProtocolOptions(BaseModel):
         description="labels per class (labelled images where masks are learned), or 'all' for the whole train pool",
     )
     draws: int = Field(default=5, ge=1, description="number of draws of each budget ('all' has one)")
-    draw_strategy: Literal["balanced", "uniform"] = Field(
+    draw_strategy: Literal["balanced", "uniform", "coverage"] = Field(
         default="balanced",
-        description="'balanced': the same number of every class; 'uniform': as in practice",
+        description="'balanced': the same number of every class; 'uniform': as in practice; 'coverage': chosen without "
+        "labels so that every image has one close by, in pixels, which all entrants share",
     )
     layers: Layers = Field(default=("last",), description="layers of the encoder; an integer n names the n-th")
     methods: tuple[str, ...] | None = Field(
@@ -102,6 +103,8 @@ class ProtocolOptions(BaseModel):
 
 class HeadOptions(ProtocolOptions):
     """Logistic regression on frozen, standardised features: scikit-learn's objective and its inverse regulariser C."""
+
+    listed: ClassVar[tuple[str, ...]] = ("draw_strategy", "imbalance")
 
     c_default: float = Field(default=1.0, gt=0, description="C where nothing is selected; ties of a selection go to it")
     c_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(

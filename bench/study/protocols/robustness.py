@@ -21,7 +21,7 @@ class RobustnessOptions(HeadOptions):
     name: ClassVar[str] = "robustness"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "logistic regression on a frozen layer, scored on shifted test images"
-    listed: ClassVar[tuple[str, ...]] = ("shift", "severity")
+    listed: ClassVar[tuple[str, ...]] = ("draw_strategy", "shift", "severity")
 
     shift: Shift = Field(default="blur", description="what is done to the test images")
     severity: int = Field(default=3, ge=1, le=5, description="how much of it is done")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from bench.errors import UserError, unknown
-from bench.study.encoders import ONE_LAYER
-from bench.study.protocols.options import ProtocolOptions
+from bench.errors import UserError
+from bench.study.encoders import ENCODERS, ONE_LAYER, family, preset
+from bench.study.protocols.class_map import ClassMapOptions
 
 Decoder = Literal["unet", "pspnet", "deeplabv3plus", "fpn", "upernet"]
-IGNORED = "ignore"  # the key of a class map whose classes count nowhere
 
 
-class SegmentationOptions(ProtocolOptions):
+class SegmentationOptions(ClassMapOptions):
     """A decoder of segmentation-models-pytorch on the encoder's maps, trained on whole masks; budgets count images.
 
     The transfer recipe of arXiv 2402.16164 as its authors' later code has it: Adam with 5e-4, a cosine down to 2 % over
@@ -24,6 +22,7 @@ class SegmentationOptions(ProtocolOptions):
 
         {batch_size: 32, epochs: 50, width: 256, decoder: pspnet, encoder_state: [frozen, trained]}
 
+    Between the two, `{encoder_state: partial, frozen_blocks: 2}` freezes the first blocks, as `bench drift` may advise.
     Unlike there a frozen encoder keeps the statistics of its batch norms, every test pixel counts, and the maps are
     standardised by fixed statistics of the train pool.
     """
@@ -33,12 +32,18 @@ class SegmentationOptions(ProtocolOptions):
     summary: ClassVar[str] = "decoder on the encoder's maps, trained on the masks of a few images"
     dense: ClassVar[bool] = True
     reads_features: ClassVar[bool] = False
-    listed: ClassVar[tuple[str, ...]] = ("decoder", "encoder_state")
+    listed: ClassVar[tuple[str, ...]] = ("decoder", "encoder_state", "frozen_blocks")
 
     decoder: Decoder = Field(default="unet", description="decoder; each takes the maps of the strides made for")
     width: int = Field(default=64, ge=64, multiple_of=64, description="channels of the decoder at its widest")
-    encoder_state: Literal["frozen", "trained"] = Field(
-        default="frozen", description="frozen: weights and batch statistics as pretraining left them"
+    encoder_state: Literal["frozen", "partial", "trained"] = Field(
+        default="frozen",
+        description="frozen: weights and batch statistics as pretraining left them; partial: those of the first blocks",
+    )
+    frozen_blocks: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="blocks that stay frozen under partial, from the image on: levels of a U-Net's encoder, stages, "
+        "blocks of a vision transformer",
     )
     unfreeze_at: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="epoch from which a frozen encoder trains after all; absent: never"
@@ -54,45 +59,11 @@ class SegmentationOptions(ProtocolOptions):
     augmentation: Literal["none", "flip_rotate"] = Field(
         default="flip_rotate", description="of image and mask together; flip_rotate: flips, and quarter turns"
     )
-    class_map: dict[str, tuple[str, ...]] | None = Field(
-        default=None,
-        description="classes to tell apart, each with the classes of the data it is made of; the key 'ignore' holds "
-        "those that count nowhere; absent: the classes of the data",
-    )
     folds: int = Field(default=3, ge=2, description="folds of the cross-validation inside the budget")
 
     def candidates(self) -> tuple[float, ...]:
         """Every learning rate the selection may choose, ascending."""
         return tuple(sorted({*(self.lr_grid or ()), self.lr}))
-
-    def targets(self, class_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
-        """The classes to tell apart, and for each class of the data the number of its target, None where ignored.
-
-        Raises:
-            UserError: the class map leaves a class of the data out, names one twice or one that is not there.
-        """
-        if self.class_map is None:
-            return tuple(class_names), tuple(range(len(class_names)))
-        names = tuple(name for name in self.class_map if name != IGNORED)
-        target_of: dict[str, int | None] = {}
-        for name, sources in self.class_map.items():
-            for source in sources:
-                if source not in class_names:
-                    raise unknown("class", source, class_names, f"class_map.{name}")
-                if source in target_of:
-                    raise UserError(f"class_map.{name}: class {source!r} stands twice")
-                target_of[source] = None if name == IGNORED else names.index(name)
-        missing = [name for name in class_names if name not in target_of]
-        if missing:
-            raise UserError(f"class_map: {', '.join(missing)} left out; put it under a class or under {IGNORED!r}")
-        return names, tuple(target_of[name] for name in class_names)
-
-    @field_validator("class_map", mode="before")
-    @classmethod
-    def _lists(cls, value: object) -> object:
-        if isinstance(value, dict):
-            return {name: (sources,) if isinstance(sources, str) else sources for name, sources in value.items()}
-        return value
 
     @model_validator(mode="after")
     def _fits(self) -> SegmentationOptions:
@@ -100,16 +71,27 @@ class SegmentationOptions(ProtocolOptions):
             raise ValueError(f"segmentation reads maps of all depths: layers must be ['last'], not {list(self.layers)}")
         if self.draw_strategy != "balanced":
             raise ValueError("draw_strategy: budgets of images are stratified by what the images show; leave it out")
-        if self.unfreeze_at is not None and self.encoder_state == "trained":
+        if self.unfreeze_at is not None and self.encoder_state != "frozen":
             raise ValueError("unfreeze_at: the encoder is trained from the start; leave it out or take frozen")
-        named = [name for name in self.class_map or () if name != IGNORED]
-        if self.class_map is not None and (len(named) < 2 or not all(self.class_map[name] for name in named)):
-            raise ValueError("class_map: two classes or more, each with one or more classes of the data")
+        if (self.frozen_blocks is not None) != (self.encoder_state == "partial"):
+            raise ValueError(
+                f"frozen_blocks: {self.frozen_blocks} with encoder_state {self.encoder_state}; a number of blocks goes "
+                "with partial, and with nothing else"
+            )
         return self
 
 
-def check_encoder(encoder: str) -> None:
-    """Raises UserError where features of this name are no map of the image that a decoder could read."""
+def check_encoder(encoder: str, frozen_blocks: int | None = None) -> None:
+    """Raises UserError where features of this name are no map of the image that a decoder could read, or where so many
+    frozen blocks leave none to train; timm's networks are asked once built.
+    """
+    if encoder in ENCODERS and frozen_blocks is not None:
+        blocks = preset(encoder).depth + (family(encoder) == "unet")
+        if frozen_blocks >= blocks:
+            raise UserError(
+                f"frozen_blocks: {frozen_blocks} leaves none of the {blocks} blocks of {encoder} to train; "
+                f"valid: 1 to {blocks - 1}"
+            )
     if encoder in ONE_LAYER:
         raise UserError(
             f"segmentation: {encoder!r} gives one vector per image, no patch tokens or maps for a decoder; "
