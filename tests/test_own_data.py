@@ -13,10 +13,13 @@ from PIL import Image
 
 from bench.cli import main
 from bench.data.catalog import open_dataset
+from bench.data.inspect import inspect_data
 from bench.data.source import data_key
 from bench.store.datasets import DataRecord
-from bench.study.load import load_study
+from bench.study.inspection import Machine
+from bench.study.load import load_study, parse_study
 from bench.study.plan import build_plan
+from bench.study.propose import propose
 
 
 class Done(NamedTuple):
@@ -103,6 +106,31 @@ def test_a_study_is_given_other_images(bench: Callable[..., Done], photos: Path,
     assert done.status == 0, done.err
     assert "mine on folder" in done.out
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "each", "unlabelled", "size"),
+    [(2, 3, 0, 8), (2, 3, 30, 13), (40, 4, 0, 9), (2, 7, 0, 1200)],
+    ids=["three of each", "most without a label", "many classes", "large"],
+)
+def test_what_is_proposed_can_be_split_as_it_says(
+    classes: int, each: int, unlabelled: int, size: int, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(1)
+    names = [*(f"c{number}" for number in range(classes) for _ in range(each)), *["unlabelled"] * unlabelled]
+    for index, name in enumerate(names):
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 256, (size, size), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.jpg")
+    raw = propose("own", inspect_data(str(tmp_path / "photos")), Machine(2, 0)).raw
+    study = parse_study(raw, "own")
+    open_dataset(study.data, tmp_path / "results")
+    record = DataRecord.load(tmp_path / "results", data_key(study.data))
+    assert record is not None
+    assert min(record.pool_counts) >= 1
+    assert record.n_validation >= classes
+    assert record.n_train + record.n_validation + record.n_test == len(names)
+    assert build_plan(study, record, {}).row_keys()
 
 
 @pytest.mark.parametrize(

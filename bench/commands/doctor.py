@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from bench.engine.doctor import Finding
+
+_COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(
@@ -15,19 +21,22 @@ def doctor(
     ] = None,
 ) -> None:
     """Look at this machine and at each node of the Ray cluster; exit status 1 and a remedy where something is wrong."""
-    from rich.console import Console
-
-    from bench.engine.doctor import ERROR, OK, machine_findings
+    from bench.engine.doctor import machine_findings
     from bench.engine.doctor_nodes import cluster_findings
 
-    console, colours = Console(), {OK: "green", ERROR: "red"}
-    worst = 0
-    for findings in (machine_findings(results), cluster_findings(address, results)):
-        for finding in findings:
-            colour = colours.get(finding.level, "yellow")
-            console.print(f"[{colour}]{finding.level:8}[/]", end="")
-            console.print(f"{finding.what}: {finding.found}", highlight=False, markup=False, soft_wrap=True)
-            if finding.remedy:
-                console.print(f"        remedy: {finding.remedy}", highlight=False, markup=False, soft_wrap=True)
-            worst |= finding.level == ERROR
-    raise typer.Exit(int(worst))
+    wrong = _show(machine_findings(results))
+    wrong |= _show(cluster_findings(address, results))
+    raise typer.Exit(int(wrong))
+
+
+def _show(findings: Sequence[Finding]) -> bool:
+    """Prints a line for each, and its remedy; returns whether one is an error."""
+    from rich.console import Console
+
+    console = Console()
+    for finding in findings:
+        console.print(f"[{_COLOURS[finding.level]}]{finding.level:8}[/]", end="")
+        console.print(f"{finding.what}: {finding.found}", highlight=False, markup=False, soft_wrap=True)
+        if finding.remedy:
+            console.print(f"        remedy: {finding.remedy}", highlight=False, markup=False, soft_wrap=True)
+    return any(finding.level == "error" for finding in findings)

@@ -63,8 +63,8 @@ def chosen_study(
     check_writable(root)
     inspection = inspect_data(data)
     name = f"own-{_named(data)}"
-    path, proposal = _write(name, inspection, minutes, overrides, root, console, reads)
-    for line in [*inspection.notes, *proposal.describe()]:
+    path, proposal, notes = _write(name, inspection, minutes, overrides, root, console, reads)
+    for line in [*notes, *proposal.describe()]:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"written to {path}", highlight=False, markup=False, soft_wrap=True)
     change = "change it with --set KEY=VALUE (such as simclr.epochs=50), --minutes N, or edit the file and run it"
@@ -80,8 +80,8 @@ def _write(
     root: Path,
     console: Console,
     reads: bool,
-) -> tuple[Path, Proposal]:
-    """Proposes, reads the images where that is allowed, and writes the study file."""
+) -> tuple[Path, Proposal, tuple[str, ...]]:
+    """Proposes, reads the images where that is allowed, and writes the study file; with how the images were read."""
     from bench.study.inspection import Machine
 
     machine = Machine.here()
@@ -90,10 +90,10 @@ def _write(
     path = _save(proposal.raw, root)
     spec = load_study(path, overrides).data
     known = _record(spec, inspection, root, console, reads)
-    if known is not None:
-        proposal = propose(name, inspection, machine, minutes, known.pool_counts)
-        path = _save(proposal.raw, root)
-    return path, proposal
+    if known is None:
+        return path, proposal, inspection.notes
+    proposal = propose(name, inspection, machine, minutes, known.pool_counts)
+    return _save(proposal.raw, root), proposal, known.notes
 
 
 def _record(spec: DataSpec, inspection: Inspection, root: Path, console: Console, reads: bool) -> DataRecord | None:

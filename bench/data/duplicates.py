@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 MAX_CLUSTER = 20  # identical images that a split holds together; a larger cluster is no object but a blank
 
@@ -35,6 +33,9 @@ def join_groups(groups: np.ndarray, contents: np.ndarray) -> np.ndarray:
         groups: int64 [N], as the data set gives them.
         contents: int64 [N], from `first_of_content`.
     """
+    from scipy.sparse import coo_matrix  # a tenth of a second, which reopening a store need not wait for
+    from scipy.sparse.csgraph import connected_components
+
     small = np.bincount(contents, minlength=len(contents))[contents] <= MAX_CLUSTER
     names, number = np.unique(groups, return_inverse=True)
     edges = (number[small], number[contents[small]])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.metrics import pairwise_distances_argmin_min
 
 from bench.data.audit.subject import Subject, read_subject
 from bench.data.listing import list_images
@@ -84,6 +85,11 @@ def _labelled_in(filled: Path, raw: RawImages) -> set[str]:
 def random_order(rows: np.ndarray, seed: int) -> np.ndarray:
     """The rows in a random order, of which a smaller choice is a prefix of a larger one."""
     return np.random.default_rng(named_seed("label random", seed)).permutation(rows)
+
+
+def mean_distance(points: np.ndarray, chosen: np.ndarray) -> float:
+    """Mean distance from an image to the nearest chosen one: float [n, D], float [m, D]."""
+    return float(pairwise_distances_argmin_min(points, chosen)[1].mean())
 
 
 def check_target(to: Path) -> None:

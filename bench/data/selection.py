@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_argmin_min
 
 GROUND = 2048  # images that the chosen ones are to cover; of a larger pool a random part stands for the whole
 CANDIDATES = 256  # images looked at for each choice
@@ -62,11 +61,6 @@ def pixel_points(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         sums = np.add.reduceat(sums, across[:-1], axis=2)
         points.append(np.rint(sums / area).reshape(len(part), -1))
     return np.concatenate(points)
-
-
-def mean_distance(points: np.ndarray, chosen: np.ndarray) -> float:
-    """Mean distance from an image to the nearest chosen one: float [n, D], float [m, D]."""
-    return float(pairwise_distances_argmin_min(points, chosen)[1].mean())
 
 
 def _distances(points: np.ndarray, ground: np.ndarray, norms: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ from bench.study.spec import Resources  # noqa: E402
 # Features and weights travel by file; the object store only carries small messages.
 _OBJECT_STORE_BYTES = 200 * 2**20
 _ANSWER_SECONDS = 5.0
+_MOST_NODES = 1000  # of one type that are counted; without a limit, Ray says -1
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ class Cluster:
 
     description: str
     nodes: tuple[Mapping[str, float], ...]
-    node_types: tuple[Mapping[str, float], ...]  # what an autoscaler could still start
+    node_types: tuple[Mapping[str, float], ...]  # of an autoscaler: each as often as it could start it
+
+    def most(self, name: str) -> float:
+        """Of a resource, what the cluster offers, or could when it has grown."""
+        return max(sum(node.get(name, 0) for node in group) for group in (self.nodes, self.node_types))
 
     @property
     def cpus(self) -> float:
@@ -126,7 +131,8 @@ def _autoscaler_types() -> tuple[Mapping[str, float], ...]:
     except (AttributeError, RaySystemError):
         return ()
     groups = getattr(config, "node_group_configs", None) or ()
-    return tuple(dict(group.resources) for group in groups if group.max_count != 0)
+    counts = (_MOST_NODES if group.max_count < 0 else min(group.max_count, _MOST_NODES) for group in groups)
+    return tuple(dict(group.resources) for group, count in zip(groups, counts, strict=True) for _ in range(count))
 
 
 def preflight(cluster: Cluster, resources: Resources) -> None:

@@ -12,8 +12,8 @@ from rich.text import Text
 from bench.data.audit.embedding import pixel_embedding
 from bench.data.audit.findings import counted
 from bench.data.audit.survey import survey
-from bench.data.labelling import Pool, check_target, label_pool, random_order, write_open
-from bench.data.selection import coverage_order, mean_distance
+from bench.data.labelling import Pool, check_target, label_pool, mean_distance, random_order, write_open
+from bench.data.selection import coverage_order
 from bench.engine.data_audit import embed_with
 from bench.errors import UserError, unknown
 from bench.seeds import named_seed

@@ -12,8 +12,10 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.engine.cluster import connected, first_line, running_address  # before Ray, for the environment that it sets
 from bench.engine.doctor import OK, Finding, NodeFacts, auth_finding, node_findings
@@ -51,36 +53,43 @@ def cluster_findings(address: str | None, results: Path) -> list[Finding]:
 
 
 def _ask_nodes(results: Path) -> tuple[list[NodeFacts], list[tuple[str, str]]]:
-    """Facts of the nodes that answer, and host and reason of those that do not."""
+    """Facts of the nodes that answer; host and reason of those that do not."""
     mark = f".doctor-{uuid.uuid4().hex[:8]}"
     alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
     try:
-        facts, silent = {}, []
-        asked = {key: _on(key, _facts).remote(node["Resources"], results, mark, key) for key, node in alive.items()}
-        began = time.monotonic()
-        for key, reference in asked.items():
-            try:
-                left = max(1.0, _ANSWER_SECONDS - (time.monotonic() - began))
-                facts[key] = ray.get(reference, timeout=left)
-            except GetTimeoutError:
-                silent.append((str(alive[key]["NodeManagerHostname"]), "no answer in time"))
-            except RayError as error:
-                silent.append((str(alive[key]["NodeManagerHostname"]), _last_line(error)))
+        facts, lost = _answers(
+            {key: _on(key, _facts).remote(node["Resources"], results, mark, key) for key, node in alive.items()}
+        )
         written = sum(not fact.results_problem for fact in facts.values())
-        looked = {key: _on(key, _seen).remote(results, mark, written) for key in facts}
-        told = {key: ray.get(reference) for key, reference in looked.items()}
-        return [replace(facts[key], seen=told[key], clock=_skew(key)) for key in facts], silent
+        seen, lost_later = _answers({key: _on(key, _seen).remote(results, mark, written) for key in facts})
+        silent = [(alive[key]["NodeManagerHostname"], reason) for key, reason in (lost | lost_later).items()]
+        return [replace(facts[key], seen=seen[key], clock=_skew(key)) for key in seen], silent
     finally:
         for file in results.glob(f"{mark}-*"):
             file.unlink(missing_ok=True)
 
 
+def _answers(asked: dict[str, ray.ObjectRef]) -> tuple[dict[str, Any], dict[str, str]]:
+    """By node: what came back in time, and why the rest did not."""
+    answers, lost = {}, {}
+    until = time.monotonic() + _ANSWER_SECONDS
+    for node, reference in asked.items():
+        try:
+            answers[node] = ray.get(reference, timeout=max(1.0, until - time.monotonic()))
+        except GetTimeoutError:
+            lost[node] = "no answer in time"
+        except RayError as error:
+            lost[node] = _last_line(error)
+    return answers, lost
+
+
 def _last_line(error: RayError) -> str:
     """Of a traceback from afar, what went wrong."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
 
 
-def _on(node: str, function: object) -> ray.remote_function.RemoteFunction:
+def _on(node: str, function: Callable[..., Any]) -> Any:
+    """A task that runs on this node or nowhere."""
     where = NodeAffinitySchedulingStrategy(node, soft=False)
     return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=where)
 
@@ -101,7 +110,7 @@ def _facts(resources: dict[str, float], results: Path, mark: str, node: str) -> 
         "python": platform.python_version(),
         "ray": ray.__version__,
         "torch": torch.__version__,
-        "code": content_key("code", sources=current_sources())[:8],
+        "code": content_key("code", sources=sorted(current_sources()))[:8],
     }
     gpus = resources.get("GPU", 0)
     return NodeFacts(
@@ -121,11 +130,16 @@ def _facts(resources: dict[str, float], results: Path, mark: str, node: str) -> 
     )
 
 
+def _now() -> float:
+    return time.time()
+
+
 def _skew(node: str) -> float:
     """Seconds that a node's clock is ahead, at least: what the way there and back may explain is taken off."""
     before = time.time()
-    there = ray.get(_on(node, time.time).remote())
+    answers, _ = _answers({node: _on(node, _now).remote()})
     after = time.time()
+    there = answers.get(node, before)
     return min(0.0, there - before) + max(0.0, there - after)
 
 

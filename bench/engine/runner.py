@@ -140,12 +140,12 @@ class _Run:
         return Counts(total=len(todo) + behind, trials=sum(len(search.missing) for search in searches))
 
     def _slots(self) -> int:
-        """Trials at once: as many as the scarcest resource allows."""
+        """Trials at once: as many as the scarcest resource allows, once an autoscaler has started what it may."""
         asked = self.plan.study.resources
         workers = max(1, asked.workers)
-        slots = int(self.cluster.cpus // (asked.cpus_per_worker * workers))
+        slots = int(self.cluster.most("CPU") // (asked.cpus_per_worker * workers))
         if asked.gpus_per_worker:
-            slots = min(slots, int(self.cluster.gpus // (asked.gpus_per_worker * workers)))
+            slots = min(slots, int(self.cluster.most("GPU") // (asked.gpus_per_worker * workers)))
         return max(1, slots)
 
     def _on_trial(self, search: Search, record: TrialRecord, progress: Progress, tasks: Tasks) -> None:

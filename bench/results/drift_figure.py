@@ -51,6 +51,8 @@ def drift_figure(drift: pl.DataFrame) -> go.Figure:
     behind = blocks.filter(pl.col("part") == ENCODER)["block"].n_unique()
     if behind < len(names):
         figure.add_vline(x=behind - 0.5, line={"color": GREY, "width": 1})
+        for side, name in (("right", "encoder"), ("left", "decoder")):
+            figure.add_annotation(x=behind - 0.5, y=1, yref="paper", text=name, xanchor=side, showarrow=False)
     ticks = [escaped(name) for name in names]
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=ticks, showgrid=False, zeroline=False)
     figure.update_xaxes(range=[-0.5, len(names) - 0.5])

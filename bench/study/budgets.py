@@ -45,7 +45,7 @@ def check_segmentation(study: Study, settings: Sequence[Setting], record: DataRe
             except UserError as error:
                 raise UserError(f"evaluate.{index}.{error}") from None
         if isinstance(entry, SegmentationOptions):
-            _check_maps(f"evaluate.{index}", judged)
+            _check_maps(f"evaluate.{index}", judged, entry.frozen_blocks)
         if isinstance(entry, AsIsOptions):
             _check_decoders(f"evaluate.{index}.methods", judged)
     if study.search.parsed_objective.protocol == SegmentationOptions.name:

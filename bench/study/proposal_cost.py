@@ -35,7 +35,7 @@ class Work:
 
 def seconds_of(raw: Mapping[str, Any], work: Work) -> float:
     """Wall seconds of a proposed study on this machine, to perhaps a factor of two."""
-    seeds = raw["seeds"]
+    seeds: int = raw["seeds"]
     area = (raw["data"].get("image_size") or work.shorter) ** 2 / _AREA
     trained = (
         seeds
@@ -51,4 +51,4 @@ def seconds_of(raw: Mapping[str, Any], work: Work) -> float:
     tuned = seeds * tune["draws"] * tune["steps"] * labels * _SUPERVISED * area
     read = work.images * (_READ + _READ_MEGAPIXEL * work.pixels / 1e6)
     speed = work.gpus * _GPU_SPEED if work.gpus else work.cores
-    return _START + (read + heads + networks * _UNIT) / work.cores + (trained + encoded + tuned) / speed
+    return float(_START + (read + heads + networks * _UNIT) / work.cores + (trained + encoded + tuned) / speed)

@@ -40,9 +40,10 @@ for node in "${nodes[@]:1}"; do
   step "$node" ray start --address="$address:$port" "${resources[@]}"
 done
 
-until [ "$(ray list nodes --address="$address:$port" --filter state=ALIVE --format json 2>/dev/null | grep -c node_id)" -ge "${#nodes[@]}" ]; do
-  sleep 2
-done
+alive() { # how many nodes have joined
+  python -c "import ray; ray.init('$address:$port', logging_level=50); print(sum(n['Alive'] for n in ray.nodes()))" || echo 0
+}
+until [ "$(alive 2>/dev/null | tail -n 1)" -ge "${#nodes[@]}" ]; do sleep 2; done
 
 python -m bench.run "$@" --address "$address:$port" --results "$results" &
 study=$!

@@ -115,7 +115,7 @@ def test_kuberay() -> None:
         volumes = {volume["name"] for volume in pod["volumes"]}
         for container in pod["containers"]:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
-            assert "/home/ray/results" in {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert "/mnt/bench" in {mount["mountPath"] for mount in container["volumeMounts"]}
             assert container["resources"]["requests"] == container["resources"]["limits"]
     assert spec["rayVersion"] == pinned("ray")
 
@@ -131,6 +131,15 @@ def pinned(package: str) -> str:
     found = re.search(rf"^{package}(?:\[[^]]*\])?==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     assert found is not None
     return found[1]
+
+
+def test_slurm_is_a_script_that_bash_can_read() -> None:
+    path = PAGES / "slurm.sh"
+    assert subprocess.run(["bash", "-n", str(path)], capture_output=True).stderr == b""
+    lines = path.read_text().splitlines()
+    directives = [index for index, line in enumerate(lines) if line.startswith("#SBATCH ")]
+    assert all(line.startswith("#") for line in lines[: directives[-1]])  # Slurm reads none after the first command
+    assert "#SBATCH --nodes=2" in lines
 
 
 def test_the_page_shows_every_file() -> None:

@@ -77,6 +77,17 @@ def rows(results: Path) -> pl.DataFrame:
 
 
 @pytest.mark.timeout(600)
+def test_the_doctor_asks_every_host(cluster: tuple[Lab, str]) -> None:
+    laptop, file = cluster
+    said = laptop.run("ray", "exec", file, "bench doctor --results ~/results").stdout
+    assert all(f"node: {host}" in said for host in HOSTS), said
+    assert f"{laptop.folder / 'shared'}: written and seen by 3 nodes" in said
+    assert "versions: the same on all" in said
+    assert "authentication: by token" in said
+    assert "error " not in said
+
+
+@pytest.mark.timeout(600)
 def test_a_study_outlives_the_laptop_and_a_host(cluster: tuple[Lab, str], tmp_path: Path) -> None:
     laptop, file = cluster
     shared, pulled = laptop.folder / "shared", tmp_path / "results"

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.catalog import Dataset, open_dataset
-from bench.data.selection import coverage_order, mean_distance, pixel_points
+from bench.data.labelling import mean_distance
+from bench.data.selection import coverage_order, pixel_points
 from bench.errors import UserError
 from bench.study.spec import DataSpec
 

@@ -39,3 +39,9 @@ def test_what_fits_passes(cluster: Cluster, resources: Resources) -> None:
 def test_what_cannot_be_served_fails_at_once(cluster: Cluster, resources: Resources, message: str) -> None:
     with pytest.raises(UserError, match=message):
         preflight(cluster, resources)
+
+
+def test_a_cluster_that_grows_is_counted_as_grown() -> None:
+    empty = Cluster("cloud", ({"CPU": 0.0},), ({"CPU": 8.0, "GPU": 1.0},) * 3)
+    assert (empty.most("CPU"), empty.most("GPU")) == (24.0, 3.0)
+    assert (LAPTOP.most("CPU"), LAPTOP.most("GPU")) == (2.0, 0.0)

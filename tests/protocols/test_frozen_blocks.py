@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -16,7 +18,10 @@ from bench.protocols.base import Cell
 from bench.protocols.frozen_blocks import freeze_first
 from bench.protocols.partial import shipped_bytes
 from bench.protocols.segmentation import DenseTrainer
+from bench.store.datasets import DataRecord
+from bench.study.load import parse_study
 from bench.study.methods import RandomInitOptions
+from bench.study.plan import build_plan
 from bench.study.protocols import SegmentationOptions
 from bench.study.protocols.segmentation import check_encoder
 from bench.study.spec import DataSpec
@@ -98,3 +103,13 @@ def test_the_plan_knows_the_blocks_of_its_presets() -> None:
 def test_a_number_of_blocks_goes_with_partial_alone(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=r"frozen_blocks|unfreeze_at"):
         SegmentationOptions(**options)
+
+
+def test_a_study_that_freezes_every_block_is_refused_by_its_plan(land: Dataset, tmp_path: Path) -> None:
+    entry = {"protocol": "segmentation", "label_budgets": [2], "encoder_state": "partial", "frozen_blocks": [2, 3]}
+    raw = {"study": "s", "data": {"name": "land_cover", "images": 60, "image_size": 16}, "evaluate": [entry]}
+    study = parse_study({**raw, "methods": {"random_init": {"encoder": "unet_nano"}}}, "s")
+    open_dataset(study.data, tmp_path)
+    (record,) = (tmp_path / "data").glob("*.json")
+    with pytest.raises(UserError, match=r"^evaluate\.1: frozen_blocks: 3 leaves none of the 3 blocks of unet_nano"):
+        build_plan(study, DataRecord.load(tmp_path, record.stem), {})

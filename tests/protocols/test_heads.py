@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from bench.protocols import heads as heads_module
+from bench.protocols import solver
 from bench.protocols.heads import fit_heads
 
 C_GRID = (1e-3, 1e-1, 1.0, 10.0, 1e3)
@@ -113,6 +114,17 @@ def test_coarse_paths_end_where_fine_ones_do(grid: tuple[float, ...]) -> None:
     fitted = fit_heads(*batch(features, labels), 5, torch.tensor(grid, dtype=torch.float64))
     assert fitted.converged.all()
     assert float(fitted.objective[0, -1]) == pytest.approx(float(expected), rel=2e-5)
+
+
+def test_half_precision_only_points_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(300, 40, 5)
+    single = fit_heads(*batch(features, labels), 5, torch.tensor(C_GRID))
+    monkeypatch.setattr(solver, "MANY", 1)
+    monkeypatch.setattr(solver, "_fast_in_half", lambda values: True)
+    half = fit_heads(*batch(features, labels), 5, torch.tensor(C_GRID))
+    assert half.converged.all()
+    assert not torch.equal(half.weight, single.weight)
+    torch.testing.assert_close(half.objective, single.objective, rtol=2e-5, atol=0)
 
 
 def test_a_missing_class_is_never_predicted_and_changes_nothing() -> None:
