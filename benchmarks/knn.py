@@ -26,6 +26,7 @@ from scipy.stats import quantile_test
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
+from bench.data.catalog import Dataset
 from bench.data.splits import Splits
 from bench.protocols import knn
 from bench.protocols.base import Evaluation, Score
@@ -77,7 +78,7 @@ def make_evaluation(surface: Surface) -> Evaluation:
     splits = Splits(train, train[:0], test, labels, np.arange(total), names, "benchmark")
     options = KnnOptions(label_budgets=surface.budgets, draws=surface.draws, layers=tuple(layers))
     return Evaluation(
-        dataset=cast(Any, SimpleNamespace(splits=splits)),
+        dataset=Dataset("benchmark", cast(Any, None), splits, np.zeros(1), np.ones(1)),
         encoder=cast(Any, None),
         features=cast(Any, SimpleNamespace(standardised=layers.__getitem__)),
         options=options,

@@ -74,8 +74,8 @@ class Inspection:
     def _shape(self) -> str:
         low, high = self.sizes
         size = f"{self.size[0]} x {self.size[1]}" if self.size else f"{low} to {high} pixels on the shorter side"
-        kind = {1: "grey", 3: "RGB"}.get(self.channels, f"{self.channels} bands")
-        return f"{size} {kind}" + (f", {self.bits} bits" if self.bits > 8 else "")
+        kind = {1: " grey", 3: " RGB"}.get(self.channels, f", {self.channels} bands")
+        return f"{size}{kind}" + (f", {self.bits} bits" if self.bits > 8 else "")
 
 
 @dataclass(frozen=True)

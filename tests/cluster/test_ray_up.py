@@ -114,3 +114,28 @@ def test_a_study_outlives_the_laptop_and_a_host(cluster: tuple[Lab, str], tmp_pa
     assert set(found["status"]) == {"ok"}
     assert {"head", "first"} <= set(found["host"])
     assert not (pulled / "artifacts").exists()
+
+
+NOTICE = """
+import datetime, json, threading
+from bench.engine.spot_watch import main
+from tests.engine.test_spot_watch import Metadata
+
+server = Metadata()
+goes = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=120)
+server.notice = json.dumps({"action": "terminate", "time": goes.isoformat()})
+threading.Thread(target=server.serve_forever, daemon=True).start()
+main(["aws", "--url", server.url])
+"""
+
+
+@pytest.mark.timeout(600)
+def test_a_spot_notice_drains_the_node_it_is_for(cluster: tuple[Lab, str]) -> None:
+    laptop, _ = cluster
+    script = laptop.folder / "notice.py"
+    script.write_text(NOTICE)
+    there = f"bash --login -i -c 'source ~/.bashrc; PYTHONPATH={ROOT} python {script}; echo left with $?'"
+    options = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
+    done = laptop.run("ssh", "-i", str(laptop.folder / "key"), *options, "root@10.77.0.11", there)
+    assert "this machine goes in 1" in done.stdout, done.stdout
+    assert "left with 0" in done.stdout, done.stdout  # Ray took the request
