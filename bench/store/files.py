@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,31 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.store.mirror import mirror_of
+from bench.store.whole import beside, settle
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; on success it replaces `path` in one step, else it is removed.
 
-    The temporary name starts with a dot and keeps no `.parquet` or `.json` suffix, so no reader takes it for data.
+    In the folder of an address it is put there first (see `bench.store.mirror`).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with beside(path) as temporary:
         yield temporary
-        share(temporary, 0o666)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        place(temporary, path)
 
 
-def share(path: Path, mode: int) -> None:
-    """Gives a temporary file or folder the rights that an ordinary one would have: others may read a shared store."""
-    mask = os.umask(0)
-    os.umask(mask)
-    path.chmod(mode & ~mask)
+def place(temporary: Path, path: Path) -> None:
+    """Moves a finished temporary file to its place, at its address first where it has one."""
+    mirror = mirror_of(path)
+    if mirror is not None:
+        mirror.publish(temporary, path)
+    settle(temporary, path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -66,3 +61,6 @@ def check_writable(root: Path) -> None:
         raise UserError(
             f"--results {root}: cannot be written ({error.strerror}); give a folder you can write to"
         ) from None
+    mirror = mirror_of(root)
+    if mirror is not None:
+        mirror.check_writable()

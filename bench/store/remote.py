@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.errors import UserError, unknown
 
@@ -19,6 +19,8 @@ _NAMED = ("s3", "gs", "abfs", "hdfs", "sftp", "smb")  # schemes that a message a
 _CHAIN = "::"
 _AT_ONCE = 16  # files on their way at a time
 _REASON = 200  # characters
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,6 @@ class Remote:
         """The content of a file; None where there is none."""
         with self._asking("cannot be read"):
             try:
-                self._system.invalidate_cache()
                 content: bytes = self._system.cat_file(self._path(name))
             except FileNotFoundError:
                 return None
@@ -73,12 +74,6 @@ class Remote:
                 return False
         return True
 
-    def fetch_all(self, names: dict[str, Path]) -> list[str]:
-        """Copies files to this machine, several at a time; returns the names of those that were there."""
-        with ThreadPoolExecutor(self._at_once) as pool:
-            done = list(pool.map(lambda item: self.fetch(*item), names.items()))
-        return [name for name, there in zip(names, done, strict=True) if there]
-
     def put(self, source: Path, name: str) -> None:
         """Copies a file there; nobody sees half of it."""
         with self._asking("cannot be written"):
@@ -91,10 +86,10 @@ class Remote:
             self._system.put_file(str(source), hidden)
             self._system.mv(hidden, target)
 
-    def put_all(self, files: dict[str, Path]) -> None:
-        """Copies files there, several at a time, in no order."""
+    def each(self, do: Callable[[str], T], names: Iterable[str]) -> list[T]:
+        """Does something for every name, several at a time where the file system allows it; results in their order."""
         with ThreadPoolExecutor(self._at_once) as pool:
-            list(pool.map(lambda item: self.put(item[1], item[0]), files.items()))
+            return list(pool.map(do, names))
 
     def remove(self, names: Iterable[str]) -> None:
         """Removes files; those that are gone already are no error."""
