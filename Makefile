@@ -6,7 +6,7 @@ STUDY ?=
 RESULTS ?= results
 PORT ?= 8501
 
-.PHONY: run test dashboard plan format check coverage clean
+.PHONY: run test dashboard plan docs format check coverage clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m bench.run $(STUDY) --results $(RESULTS)
@@ -26,6 +26,10 @@ test: $(VENV)/installed-test
 # How often the nominal 95 % intervals cover, by simulation; the table is in docs/statistics.md.
 coverage: $(VENV)/installed-test
 	$(BIN)/python benchmarks/coverage.py
+
+# The manual as a site: build/site/index.html; a warning is an error.
+docs: $(VENV)/installed-test
+	$(BIN)/mkdocs build --strict
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix bench dashboards tests benchmarks

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.errors import UserError
+from bench.store.remote import is_address
 from bench.study.load import find_study, load_study
 
 REMOTE_RESULTS = "~/results"
@@ -26,13 +27,14 @@ def check_options(cluster: str | None, attach: bool, address: str | None) -> Non
 
 
 def run_on_cluster(
-    cluster: str, study: str | None, overrides: Sequence[str], results: Path, attach: bool, console: Console
+    cluster: str, study: str | None, overrides: Sequence[str], results: Path | str, attach: bool, console: Console
 ) -> int:
     """Submits a study, or finds the job again, and follows it; returns the exit status.
 
     Args:
         cluster: a file for `ray up`, or the URL of a dashboard.
-        results: folder on this machine that the rows are copied to.
+        results: folder on this machine that the rows are copied to; or the address of an object store, which the
+            cluster then writes to, and nothing is copied.
         attach: start nothing: follow the newest job, of this study where one is named.
     """
     from bench.engine import remote
@@ -42,7 +44,7 @@ def run_on_cluster(
     if study is not None or not attach:
         resolved, text = load_study(path := find_study(study), overrides), path.read_text(encoding="utf-8")
         columns = shutil.get_terminal_size((120, 24)).columns
-        job = remote.study_job(resolved.study, text, overrides, columns)
+        job = remote.study_job(resolved.study, text, overrides, columns, _address(results))
     with remote.connection(cluster) as client:
         if attach:
             name, started = remote.newest(client, job.prefix if job else None), False
@@ -73,16 +75,21 @@ def _say_job(console: Console, name: str, started: bool, cluster: str) -> None:
         console.print(f"to end it: ray exec {cluster} 'ray job stop {name}'", highlight=False, soft_wrap=True)
 
 
-def _pull(cluster: str, results: Path, console: Console) -> None:
+def _address(results: Path | str) -> str | None:
+    return str(results) if is_address(str(results)) else None
+
+
+def _pull(cluster: str, results: Path | str, console: Console) -> None:
     from bench.engine import remote
     from bench.engine.tunnel import pull
 
-    if remote.is_url(cluster):
-        console.print(f"results: {REMOTE_RESULTS} on the head", highlight=False)
+    if _address(results) or remote.is_url(cluster):
+        console.print(f"results: {_address(results) or f'{REMOTE_RESULTS} on the head'}", highlight=False)
         return
+    folder = Path(results)
     try:
-        pull(Path(cluster), REMOTE_RESULTS, results)
+        pull(Path(cluster), REMOTE_RESULTS, folder)
     except UserError as error:
         console.print(f"{error}", highlight=False, markup=False)
         return
-    console.print(f"rows: {results / 'rows'}/*.parquet, copied from the head", highlight=False, soft_wrap=True)
+    console.print(f"rows: {folder / 'rows'}/*.parquet, copied from the head", highlight=False, soft_wrap=True)

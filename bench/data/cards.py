@@ -59,6 +59,12 @@ CARDS: dict[str, Card] = {
     "oxford_pets": Card("pets with masks, animal or background", "7,349 RGB", "CC BY-SA 4.0", _DOWNLOAD),
     "voc": Card("PASCAL VOC 2012 with masks, 21 classes", "2,913 RGB", "Flickr terms of use", _DOWNLOAD),
     "land_cover": Card("a generated test bed with masks", "600 by default", "generated here", "made when first used"),
+    "shape_scenes": Card(
+        "a generated test bed for few shots, 20 classes with masks",
+        "800 by default",
+        "generated here",
+        "made when first used",
+    ),
     "masks": Card("your images with masks", "any", _OWN, "data.root: images/NAME.jpg with masks/NAME.png"),
     "folder": Card("your images in class folders", "any", _OWN, "data.root: CLASS/IMAGE or train/CLASS/IMAGE"),
     "table": Card("your images named in a table", "any", _OWN, "data.root: a CSV or Parquet file"),

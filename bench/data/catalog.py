@@ -22,6 +22,7 @@ from bench.data.partition import partition
 from bench.data.raw import TRAIN, RawImages
 from bench.data.readers import read_cifar10, read_digits, read_eurosat, read_fashion_mnist, read_stl10
 from bench.data.shape import ImageShape
+from bench.data.shape_scenes import read_shape_scenes
 from bench.data.shards import read_shards
 from bench.data.source import data_key, source_key
 from bench.data.splits import Splits, Strategy, load_splits
@@ -44,6 +45,7 @@ DATASETS: dict[str, Callable[[DataSpec], RawImages]] = {
     "voc": read_voc,
     "masks": read_masks,
     "land_cover": read_land_cover,
+    "shape_scenes": read_shape_scenes,
     "folder": lambda spec: read_folder(Path(str(spec.root)).expanduser()),
     "table": lambda spec: read_table(Path(str(spec.root))),
     "coco": lambda spec: read_coco(Path(str(spec.root))),

@@ -13,7 +13,7 @@ from bench.store.keys import content_key, digest_bytes
 from bench.study.spec import DataSpec
 
 DECODE_VERSION = 1  # numerical version of reading and resizing
-GENERATOR_VERSION = 1  # numerical version of the land-cover test bed
+GENERATOR_VERSION = 1  # numerical version of the generated test beds
 SPLIT_VERSION = 1  # numerical version of splits and draws
 
 
@@ -42,6 +42,7 @@ PLACES: dict[str, Place] = {
     "voc": Place("VOCdevkit/VOC2012"),
     "masks": Place(".", published=False),
     "land_cover": Place(""),
+    "shape_scenes": Place(""),
     "folder": Place(".", published=False),
     "table": Place(".", published=False),
     "coco": Place(".", published=False),
@@ -106,7 +107,7 @@ def files_folder(spec: DataSpec) -> Path | None:
             raise UserError(f"data.root: data set {spec.name!r} needs a folder with its images; none given")
         return None
     if not place.folder:
-        origin = "is generated" if spec.name == GENERATED else "comes with scikit-learn"
+        origin = "is generated" if spec.name in GENERATED else "comes with scikit-learn"
         raise UserError(f"data.root: data set {spec.name!r} {origin}; leave out {spec.root!r}")
     root = Path(spec.root).expanduser()
     if not root.is_dir():

@@ -13,6 +13,7 @@ import polars as pl
 from bench.errors import UserError
 from bench.seeds import named_seed
 from bench.store.files import replacing
+from bench.store.mirror import fetched
 
 SPLIT_NAMES = ("train", "validation", "test")
 UPSTREAM = "upstream"  # a fourth part, where pretraining and label budgets share no image
@@ -150,7 +151,7 @@ def load_splits(
     root: Path, digest: str, labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...]
 ) -> Splits | None:
     """The splits saved under this digest, for the store with these labels and groups; None where there are none."""
-    path = splits_path(root, digest)
+    path = fetched(splits_path(root, digest))
     if not path.exists():
         return None
     table = pl.read_parquet(path, columns=["index", "split"])

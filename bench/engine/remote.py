@@ -47,14 +47,16 @@ class Job:
         return f"{_PREFIX}{name}-{self.digest[:8]}-"
 
 
-def study_job(name: str, text: str, overrides: Sequence[str], columns: int) -> Job:
+def study_job(name: str, text: str, overrides: Sequence[str], columns: int, results: str | None = None) -> Job:
     """The job that runs a study.
 
     Args:
         text: the study file's content; it travels with the command, so that what runs is what lies here.
         columns: width of the terminal that will show the leaderboard.
+        results: address of an object store that takes the results; None is the folder in the head's home.
     """
     options = [part for override in overrides for part in ("--set", override)]
+    options += ["--results", results] if results else []
     file = f"studies/{digest_text(text)[:8]}.yaml"
     run = shlex.join(["python", "-u", "-m", "bench.run", file, *options])
     carried = base64.b64encode(text.encode()).decode()  # on one line, as Ray repeats the command in the job's log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,16 +10,23 @@ from pathlib import Path
 import torch
 
 from bench.data.catalog import Dataset, open_dataset
+from bench.store.mirror import open_place, place_of
 from bench.study.spec import DataSpec, Resources
 
 
 @dataclass(frozen=True)
 class Site:
-    """Sent with every task: the results root, the data and the resources of one pretraining."""
+    """Sent with every task: the results root, the data and the resources of one pretraining.
+
+    Where the results lie at an address, it is the address that travels: every node has a folder of its own for it.
+    """
 
     root: Path
     data: DataSpec
     resources: Resources
+
+    def __reduce__(self) -> tuple[Callable[..., Site], tuple[str, DataSpec, Resources]]:
+        return _arrived, (place_of(self.root), self.data, self.resources)
 
     @property
     def device(self) -> str:
@@ -32,6 +40,10 @@ class Site:
     def settle(self) -> None:
         """Gives torch the threads this worker was given: the number changes sums, so it is part of the keys."""
         torch.set_num_threads(self.resources.cpus_per_worker)
+
+
+def _arrived(place: str, data: DataSpec, resources: Resources) -> Site:
+    return Site(open_place(place, fresh=False), data, resources)
 
 
 @lru_cache(maxsize=2)

@@ -120,11 +120,11 @@ def nearest(queries: Tensor, known: Tensor, k: int, folds: Tensor | None = None)
     found = []
     for rows in _chunks(queries.shape[-2], known.shape[0] * known.shape[1]):
         part = queries[..., rows, :]
-        square = part.square().sum(-1)[..., :, None] + known.square().sum(-1)[:, None]
-        distance = (square - 2 * part @ known.mT).clamp(min=0)
+        distance = part.square().sum(-1)[..., :, None] + known.square().sum(-1)[:, None]
+        distance.sub_(part @ known.mT, alpha=2).clamp_(min=0)
         if folds is not None:
             same = folds[:, rows, None].to(distance.device) == folds[:, None].to(distance.device)
-            distance = distance.masked_fill(same, torch.inf)
+            distance.masked_fill_(same, torch.inf)
         found.append(_smallest(distance, k).cpu().numpy())
     return np.concatenate(found, axis=1)
 

@@ -11,10 +11,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.store.files import share
+from bench.store.mirror import mirror_of
+from bench.store.quarantine import set_aside
+from bench.store.remote_artifacts import (
+    MARKER,
+    drop_artifact,
+    get_artifact,
+    is_complete,
+    listed_artifacts,
+    marker_text,
+    parse_marker,
+    put_artifact,
+)
+from bench.store.stamps import damage, stamps
+from bench.store.whole import share
 
 KINDS = ("images", "encoders", "features", "checkpoints")
-_MARKER = ".complete"
 _BUILDING = ".building-"
 
 
@@ -30,10 +42,14 @@ class Artifact:
 
 
 class Artifacts:
-    """Folders at `<root>/artifacts/<kind>/<key>`, complete when they hold a marker.
+    """Folders at `<root>/artifacts/<kind>/<key>`, complete when they hold a marker: bytes and digest of each file.
 
     A folder is filled under a temporary name and moved to its place when its writer is done, so a reader never sees
     half of one; when two writers race, the first one wins and the other's copy, equal by construction, is dropped.
+    A folder whose files are not what the marker says is quarantined when it is looked for, and absent from then on.
+
+    Where the results lie at an address, a finished folder goes there before it takes its place here, and one that is
+    not here is fetched when it is looked for.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,54 +68,119 @@ class Artifacts:
         return self.root / kind / key
 
     def find(self, kind: str, key: str) -> Path | None:
-        """The folder of a complete artifact, or None; marks it as used now."""
+        """The folder of a complete and sound artifact, or None; marks it as used now."""
         folder = self.path(kind, key)
-        marker = folder / _MARKER
-        if not marker.exists():
+        if not self._is_sound(folder) and not self._fetched(kind, key):
             return None
         try:
-            os.utime(marker)
+            os.utime(folder / MARKER)
         except OSError:  # a read-only store is still a store
             return folder
         return folder
 
+    def problems(self, kind: str, key: str) -> list[str]:
+        """What is wrong with an artifact that lies here, a short text each; empty where it is sound or absent."""
+        return self._problems(self.path(kind, key))
+
+    def _problems(self, folder: Path) -> list[str]:
+        try:
+            said = parse_marker((folder / MARKER).read_bytes())
+        except OSError:
+            return []
+        return ["its marker cannot be read"] if said is None else damage(folder, said)
+
+    def _is_sound(self, folder: Path) -> bool:
+        if not (folder / MARKER).exists():
+            return False
+        problems = self._problems(folder)
+        if problems:
+            set_aside(self.root.parent, folder, "; ".join(problems))
+        return not problems
+
+    def _fetched(self, kind: str, key: str) -> bool:
+        """Whether the artifact lies here now because it was fetched."""
+        mirror = mirror_of(self.root)
+        if mirror is None:
+            return False
+        with self._building(kind, key) as building:
+            if not get_artifact(mirror, kind, key, building):
+                return False
+            self._move(building, self.path(kind, key))
+        return True
+
+    def fetch_part(self, kind: str, key: str, below: str) -> None:
+        """Brings here the files of an artifact whose names begin so, and what was added there later.
+
+        Nothing happens where the whole of it lies here, or nowhere.
+        """
+        mirror, folder = mirror_of(self.root), self.path(kind, key)
+        if mirror is not None and not (folder / MARKER).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            get_artifact(mirror, kind, key, folder, below)
+
+    def keys(self, kind: str) -> set[str]:
+        """Keys of the complete artifacts of a kind, those at the address included."""
+        found = {artifact.key for artifact in self.complete() if artifact.kind == kind}
+        mirror = mirror_of(self.root)
+        if mirror is not None:
+            listed = listed_artifacts(mirror, kind)
+            found |= {key for (_, key), files in listed.items() if is_complete(kind, key, files)}
+        return found
+
     @contextmanager
     def writing(self, kind: str, key: str) -> Iterator[Path]:
         """Yields an empty folder to fill; it becomes the artifact when the block ends without an exception."""
+        with self._building(kind, key) as building:
+            yield building
+            said = stamps(building)
+            (building / MARKER).write_text(marker_text(said), encoding="utf-8")
+            mirror = mirror_of(self.root)
+            if mirror is not None:
+                put_artifact(mirror, kind, key, building, said)
+            self._move(building, self.path(kind, key))
+
+    @contextmanager
+    def _building(self, kind: str, key: str) -> Iterator[Path]:
+        """An empty folder beside the place of the artifact, removed at the end where it was not moved there."""
         target = self.path(kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{key}-", dir=target.parent))
         try:
             yield building
-            (building / _MARKER).touch()
-            share(building, 0o777)
-            self._move(building, target)
         finally:
             shutil.rmtree(building, ignore_errors=True)
 
     @staticmethod
     def _move(building: Path, target: Path) -> None:
-        if target.exists() and not (target / _MARKER).exists():
+        share(building, 0o777)
+        if target.exists() and not (target / MARKER).exists():
             shutil.rmtree(target)
         try:
             os.rename(building, target)
         except OSError:
-            if not (target / _MARKER).exists():
+            if not (target / MARKER).exists():
                 raise
 
     def remove(self, kind: str, key: str) -> None:
-        """Removes an artifact; nothing happens when there is none."""
+        """Removes an artifact, here and at the address; nothing happens when there is none."""
+        self.evict(kind, key)
+        mirror = mirror_of(self.root)
+        if mirror is not None:
+            drop_artifact(mirror, kind, key)
+
+    def evict(self, kind: str, key: str) -> None:
+        """Removes an artifact from this machine; where the results lie at an address, it stays there."""
         shutil.rmtree(self.path(kind, key), ignore_errors=True)
 
     def complete(self) -> list[Artifact]:
-        """Every complete artifact of the store, least recently used first."""
+        """Every complete artifact that lies here, least recently used first."""
         found = []
         for kind in KINDS:
-            for marker in (self.root / kind).glob(f"*/{_MARKER}"):
+            for marker in (self.root / kind).glob(f"*/{MARKER}"):
                 folder = marker.parent
                 if folder.name.startswith("."):
                     continue
-                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and file != marker)
                 found.append(Artifact(kind, folder.name, folder, size, marker.stat().st_mtime))
         return sorted(found, key=lambda artifact: (artifact.used, artifact.kind, artifact.key))
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.store.files import read_json, write_json
+from bench.store.mirror import fetched
 
-GENERATED = "land_cover"  # the test bed that is made rather than read
+GENERATED = ("land_cover", "shape_scenes")  # the test beds that are made rather than read
 
 
 def shown_name(name: str) -> str:
-    """The name of a data set as people read it: the test bed is called one wherever it shows."""
-    return f"{name} (a generated test bed)" if name == GENERATED else name
+    """The name of a data set as people read it: a test bed is called one wherever it shows."""
+    return f"{name} (a generated test bed)" if name in GENERATED else name
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class DataRecord:
     @classmethod
     def load(cls, root: Path, data_key: str) -> DataRecord | None:
         """The record, or None where the images were not read yet."""
-        value = read_json(cls.path(root, data_key))
+        value = read_json(fetched(cls.path(root, data_key)))
         return None if value is None else cls.from_json(value)
 
     @classmethod

@@ -9,9 +9,13 @@ from typing import Literal
 import polars as pl
 
 from bench.errors import UserError
-from bench.store.files import replacing
+from bench.store.files import place
 from bench.store.keys import digest_text
+from bench.store.mirror import mirror_of
+from bench.store.quarantine import set_aside
 from bench.store.schema import ROWS, SCHEMA_VERSION, TRIALS
+from bench.store.stamps import file_digest, is_sound, stamped
+from bench.store.whole import beside
 
 Table = Literal["rows", "trials"]
 
@@ -19,6 +23,7 @@ _SCHEMAS: dict[Table, pl.Schema] = {"rows": ROWS, "trials": TRIALS}
 _IDENTITY: dict[Table, list[str]] = {"rows": ["row_key"], "trials": ["search_key", "number"]}
 _SETTLED: dict[Table, tuple[str, str]] = {"rows": ("status", "failed"), "trials": ("state", "failed")}
 _MAGIC = b"PAR1"
+_SUFFIX = ".parquet"
 _GROUP_ROWS = 1 << 14  # of a compacted file: the rows of one study lie in few groups, the others are not read
 
 
@@ -32,16 +37,34 @@ class Fragments:
         self.identity = _IDENTITY[table]
 
     def write(self, frame: pl.DataFrame) -> Path:
-        """Writes rows as one fragment, named by the keys it holds: writing the same rows again replaces the file.
+        """Writes rows as one fragment, named by the keys it holds and by the digest of its content.
+
+        Writing the same rows again replaces the file.
 
         Raises:
             ValueError: a column is missing, unknown, or of another type than the schema says.
         """
         frame = self._conform(frame)
-        path = self.folder / f"{self._name(frame)}.parquet"
-        with replacing(path) as temporary:
+        name = self._name(frame)
+        before = list(self.folder.glob(f"{name}.*"))  # not later: of two writers each would remove the other's
+        with beside(self.folder / name) as temporary:
             frame.write_parquet(temporary, compression="zstd")
+            path = self._place(temporary, name)
+        self._remove([old for old in before if old != path])
         return path
+
+    def _place(self, temporary: Path, stem: str) -> Path:
+        """Moves a finished file to its place, under a name with its digest."""
+        path = self.folder / stamped(stem, file_digest(temporary), _SUFFIX)
+        place(temporary, path)
+        return path
+
+    def _remove(self, files: list[Path]) -> None:
+        mirror = mirror_of(self.folder)
+        if mirror is not None and files:
+            mirror.withdraw(files)
+        for path in files:
+            path.unlink(missing_ok=True)
 
     def _name(self, frame: pl.DataFrame) -> str:
         keys = frame.select(pl.concat_str(pl.col(self.identity).cast(pl.String), separator=":")).to_series().sort()
@@ -62,15 +85,29 @@ class Fragments:
         return frame.cast(self.schema)
 
     def files(self) -> list[Path]:
-        """The readable fragments, in name order; a truncated or foreign file is left out (see `damaged`)."""
+        """The sound fragments, in name order; one that is damaged, or foreign, is left out (see `damaged`)."""
         return [path for path in self._candidates() if _is_whole(path)]
 
     def damaged(self) -> list[Path]:
-        """Files that look like fragments and cannot be read as Parquet."""
+        """Files that look like fragments, and whose content is not what their name says, or is no Parquet."""
         return [path for path in self._candidates() if not _is_whole(path)]
 
+    def quarantine(self) -> list[Path]:
+        """Moves what is damaged to `<root>/quarantine/`; its rows are missing from then on, and computed again.
+
+        Returns:
+            The files that were damaged, by the names they had.
+        """
+        damaged = self.damaged()
+        for path in damaged:
+            set_aside(self.folder.parent, path, "not the content that its name says")
+        mirror = mirror_of(self.folder)
+        if mirror is not None and damaged:
+            mirror.sync([self.table])  # those that are sound at the address
+        return damaged
+
     def _candidates(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob("*.parquet") if not path.name.startswith("."))
+        return sorted(path for path in self.folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
 
     def scan(self, keys: Collection[str] | None = None) -> pl.LazyFrame:
         """Every row once, with every column of today's schema; columns that an older fragment lacks are null.
@@ -143,15 +180,21 @@ class Fragments:
         files = self.files()
         if len(files) < 2:
             return None
-        target = self.folder / f"compact-{digest_text(chr(10).join(path.name for path in files))}.parquet"
-        with replacing(target) as temporary:
+        stem = f"compact-{digest_text(chr(10).join(path.name for path in files))}"
+        with beside(self.folder / stem) as temporary:
             self._merge(files).sink_parquet(temporary, compression="zstd", row_group_size=_GROUP_ROWS)
-        for path in files:
-            path.unlink(missing_ok=True)
+            target = self._place(temporary, stem)
+        self._remove(files)
         return target
 
 
 def _is_whole(path: Path) -> bool:
+    """Whether a file has the digest in its name; where none is, as in earlier versions, it must begin and end well."""
+    sound = is_sound(path)
+    return _looks_whole(path) if sound is None else sound
+
+
+def _looks_whole(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             if file.read(4) != _MAGIC:

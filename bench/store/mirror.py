@@ -59,7 +59,7 @@ class Mirror:
     def _sync(self, folder: str) -> None:
         # Looked at before the listing: a file that came after it is not one that is gone.
         here = {path.relative_to(self.root).as_posix() for path in (self.root / folder).rglob("*") if path.is_file()}
-        there = {name: listed for name, listed in self.remote.list(folder).items() if _is_data(name)}
+        there = {name: listed for name, listed in self.remote.listing(folder).items() if _is_data(name)}
         wanted = [name for name, listed in there.items() if not self._has(name, listed)]
         self.remote.each(self._take, wanted)
         self._tags.update({name: there[name].tag for name in wanted})

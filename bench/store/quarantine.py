@@ -38,5 +38,3 @@ def quarantined(root: Path) -> list[str]:
     """Names of what lies in quarantine."""
     folder = root / QUARANTINE
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-
-

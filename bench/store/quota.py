@@ -40,7 +40,10 @@ def parse_size(text: str) -> int:
 
 
 def clean(root: Path, keep: int, dry_run: bool = False, kinds: Sequence[str] = DROP_ORDER) -> Cleaning:
-    """Drops artifacts of these kinds until at most `keep` bytes of them are left. Rows and trials are never dropped."""
+    """Drops artifacts of these kinds until at most `keep` bytes of them are left here. Rows and trials always stay.
+
+    What lies at an address stays there: `bench.store.remote_quota` cleans that.
+    """
     artifacts = Artifacts(root)
     removed: list[Artifact] = []
     found = [artifact for artifact in artifacts.complete() if artifact.kind in kinds]
@@ -49,7 +52,7 @@ def clean(root: Path, keep: int, dry_run: bool = False, kinds: Sequence[str] = D
         if total <= keep:
             break
         if not dry_run:
-            artifacts.remove(artifact.kind, artifact.key)
+            artifacts.evict(artifact.kind, artifact.key)
         removed.append(artifact)
         total -= artifact.size
     if not dry_run:

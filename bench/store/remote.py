@@ -7,12 +7,13 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from bench.errors import UserError, unknown
 
-# An upload to these is there as a whole or not at all; to any other a file goes under a hidden name and is then renamed.
+# An upload to these is whole or not there; to any other a file goes under a hidden name and is then renamed.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "memory"}
 _EXTRAS = {"s3": "pip install 'pretextbench[s3]'", "s3a": "pip install 'pretextbench[s3]'"}
 _NAMED = ("s3", "gs", "abfs", "hdfs", "sftp", "smb")  # schemes that a message about an unknown one names
@@ -45,7 +46,7 @@ class Remote:
         self._whole = bool({schemes} & _WHOLE if isinstance(schemes, str) else set(schemes) & _WHOLE)
         self._at_once = _AT_ONCE if getattr(self._system, "async_impl", False) else 1
 
-    def list(self, folder: str) -> dict[str, Listed]:
+    def listing(self, folder: str) -> dict[str, Listed]:
         """Every file below a folder by its name; hidden ones included. One request for every thousand files.
 
         Raises:
@@ -116,8 +117,7 @@ class Remote:
         except UserError:
             raise
         except Exception as error:  # each file system has errors of its own
-            reason = " ".join(str(error).split()) or "no reason given"
-            raise UserError(f"--results {self.address}: {failed} ({type(error).__name__}: {reason[:_REASON]})") from None
+            raise UserError(f"--results {self.address}: {failed} ({_said(error)})") from None
 
 
 def is_address(place: str) -> bool:
@@ -141,10 +141,14 @@ def _open(address: str) -> tuple[Any, str]:
         known = known_implementations.get(scheme, {}).get("err", str(error))
         raise UserError(f"--results {address}: {scheme}:// takes a package: {_EXTRAS.get(scheme, known)}") from None
     except Exception as error:
-        raise UserError(f"--results {address}: {type(error).__name__}: {' '.join(str(error).split())[:_REASON]}") from None
+        raise UserError(f"--results {address}: {_said(error)}") from None
     if not base.strip("/"):
         raise UserError(f"--results {address}: names no bucket; valid: such as {scheme}://bucket/prefix")
     return system, base.rstrip("/")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:_REASON]}"
 
 
 def _listed(info: dict[str, Any]) -> Listed:
@@ -153,5 +157,5 @@ def _listed(info: dict[str, Any]) -> Listed:
     tag = next((str(info[name]) for name in tags if info.get(name)), "")
     times = (info.get(name) for name in ("LastModified", "last_modified", "updated", "mtime", "created", "modified"))
     when = next((time for time in times if time), None)
-    written = when.timestamp() if hasattr(when, "timestamp") else when if isinstance(when, int | float) else None
+    written = when.timestamp() if isinstance(when, datetime) else when if isinstance(when, int | float) else None
     return Listed(int(info.get("size") or 0), tag, written)

@@ -39,7 +39,7 @@ class DataSpec(Model):
     test_tiles: tuple[str, ...] | None = Field(
         None, min_length=1, description="tiles to test on, where a set has tiles"
     )
-    images: int | None = Field(None, ge=8, le=100_000, description="land_cover: images to generate; default: 600")
+    images: int | None = Field(None, ge=8, le=100_000, description="of a generated set: images to make; default: land_cover 600, shape_scenes 800")
     bands: int | None = Field(None, ge=1, le=13, description="land_cover: bands of its sensor; default: 3")
     value_range: tuple[float, float] | None = Field(
         None, description="what becomes 0 and 255 in images of more than 8 bits; default: quantiles of each band"
@@ -64,8 +64,11 @@ class DataSpec(Model):
     @model_validator(mode="after")
     def _generated(self) -> DataSpec:
         for name in ("images", "bands"):
-            if getattr(self, name) is not None and self.name != GENERATED:
-                raise ValueError(f"{name}: only {GENERATED} is generated; {self.name} has what its files hold")
+            if getattr(self, name) is not None and self.name not in GENERATED:
+                valid = " and ".join(GENERATED)
+                raise ValueError(f"{name}: only {valid} are generated; {self.name} has what its files hold")
+        if self.name == "shape_scenes" and self.bands not in (None, 3):
+            raise ValueError(f"bands: {self.bands}, but shape_scenes has colours; valid: 3")
         return self
 
     @field_validator("root")

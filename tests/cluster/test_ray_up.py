@@ -44,9 +44,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, str
     file = folder / "cluster.yaml"
     file.write_text(yaml.safe_dump(filled_in(folder)))
     with lab(folder, HOSTS) as laptop:
-        up = laptop.run("ray", "up", "-y", str(file))
+        up = laptop.run("ray", "up", "-y", str(file), timeout=300)
         assert up.returncode == 0, up.stdout[-3000:]
-        until(lambda: alive(laptop, file) == len(HOSTS), 180, "the workers did not join")
+        until(lambda: alive(laptop, file) == len(HOSTS), 240, "the workers did not join")
         assert running(laptop, "first")
         yield laptop, str(file)
         down = laptop.run("ray", "down", "-y", str(file))

@@ -29,7 +29,8 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.mark.ray
 def test_a_folder_gets_a_leaderboard(photos: Path, tmp_path: Path) -> None:
-    quick = ["simclr.epochs=2", "mae.epochs=2", "evaluate.finetune.steps=2", "seeds=1", "evaluate.linear.draws=1"]
+    quick = ["simclr.epochs=2", "mae.epochs=2", "evaluate.finetune.steps=2", "seeds=1"]
+    quick += [f"evaluate.{name}.draws=1" for name in ("linear", "knn", "finetune")]
     overrides = [part for override in quick for part in ("--set", override)]
     done = bench("--data", photos, "--results", tmp_path / "results", *overrides)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -37,6 +37,9 @@ def test_the_same_command_is_the_same_job_whatever_the_terminal() -> None:
     assert here.prefix.startswith("bench-a_study-")
     assert study_job("a study", "study: a", [], 80).prefix != here.prefix
     assert study_job("a study", "study: b", ["mae.lr=1e-3"], 80).prefix != here.prefix
+    elsewhere = study_job("a study", "study: a", ["mae.lr=1e-3"], 80, "s3://bucket/bench")
+    assert elsewhere.prefix != here.prefix
+    assert elsewhere.entrypoint == f"{here.entrypoint} --results s3://bucket/bench"
 
 
 def test_a_study_of_any_text_arrives_as_it_was(tmp_path: Path) -> None:

@@ -78,8 +78,10 @@ def test_rows_without_a_time_are_found_by_key(tmp_path: Path) -> None:
 
 def test_writing_the_same_rows_again_replaces_their_file(tmp_path: Path) -> None:
     fragments = Fragments(tmp_path, "rows")
-    assert fragments.write(rows(["a", "b"])) == fragments.write(rows(["b", "a"]))
-    assert len(fragments.files()) == 1
+    fragments.write(rows(["a", "b"], minute=0))
+    second = fragments.write(rows(["b", "a"], minute=1))
+    assert fragments.files() == [second] == list(fragments.folder.iterdir())
+    assert fragments.write(rows(["b", "a"], minute=1)) == second
 
 
 def test_a_success_stands_before_a_failure_whatever_the_order(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_a_newer_schema_is_refused_in_words(tmp_path: Path) -> None:
     fragments = Fragments(tmp_path, "rows")
     path = fragments.write(rows(["a"]))
     newer = pl.read_parquet(path).with_columns(schema_version=pl.lit(SCHEMA_VERSION + 1, dtype=pl.Int64))
-    newer.write_parquet(path)
+    newer.write_parquet(path.with_name("newer.parquet"))
     with pytest.raises(UserError, match=f"schema {SCHEMA_VERSION + 1}"):
         fragments.check_readable()
 

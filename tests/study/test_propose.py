@@ -96,7 +96,7 @@ def check(proposal: Proposal, inspection: Inspection) -> DataRecord:
     gpus=st.integers(0, 4),
     minutes=st.floats(1, 600),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_images_get_a_plan(
     counts: list[int],
     side: int,

@@ -10,7 +10,7 @@ from string import Template
 from PIL import Image
 
 from bench.data.audit.audit import Audit
-from bench.data.audit.findings import Case, Finding
+from bench.data.audit.findings import Case, Finding, counted
 from bench.data.audit.survey import decode_whole, picture_of, read_bytes
 from bench.data.decode import UnreadableError
 from bench.data.raw import RawImages
@@ -66,7 +66,7 @@ def audit_page(audit: Audit) -> str:
 
 def _tables(audit: Audit) -> str:
     facts = audit.facts
-    sizes = {f"{size[0]} x {size[1]}, {size[2]} channels": count for size, count in facts.sizes[:10]}
+    sizes = {f"{size[0]} x {size[1]}, {counted(size[2], 'channel')}": count for size, count in facts.sizes[:10]}
     classes = facts.classes | ({"unlabelled": facts.unlabelled} if facts.unlabelled else {})
     tables = {"class": classes, "size": sizes, "split": facts.splits}
     return "\n".join(_table(head, counts) for head, counts in tables.items() if counts)

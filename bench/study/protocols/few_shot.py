@@ -9,11 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from bench.errors import UserError, unknown
 from bench.study.protocols.options import ALL, LabelBudgets, ProtocolOptions
+from bench.study.shape_classes import GROUND, SHAPE_FOLDS
 
 MEAN: Literal["mean"] = "mean"  # the fold that stands for all of them
-UNUSED = "background"  # a class of this name is never one of an episode's
+UNUSED = GROUND  # a class of this name is never one of an episode's
 FOLDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "cmp_facade": (("door", "sill", "balcony"), ("cornice", "blind", "deco"), ("molding", "pillar", "shop")),
+    "shape_scenes": SHAPE_FOLDS,
     "voc": (  # PASCAL-5i
         ("aeroplane", "bicycle", "bird", "boat", "bottle"),
         ("bus", "car", "cat", "chair", "cow"),
@@ -51,7 +53,7 @@ class FewShotOptions(ProtocolOptions):
     label_budgets: LabelBudgets = Field(default=("1", "5"), description="shots K: support images of each class")
     draws: int = Field(default=1, ge=1, description="number of trainings, each on a stream of episodes of its own")
     folds: tuple[tuple[str, ...], ...] = Field(
-        default=(), description="novel classes of each fold; absent: those known for cmp_facade and voc"
+        default=(), description="novel classes of each fold; absent: those known for cmp_facade, shape_scenes and voc"
     )
     fold: Annotated[int, Field(ge=0)] | Literal["mean"] = Field(
         default=MEAN, description="number of the fold that is tested, or 'mean' over all of them"
