@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench.results.leaderboard import leaderboard as _leaderboard
 from bench.results.provenance import Code
+from bench.store.mirror import open_place
 from bench.study.lineage import current_sources, current_versions
 from bench.study.load import find_study, load_study
 from bench.study.spec import Study
@@ -28,7 +29,7 @@ def run_study(
     Args:
         study: a study, its file, or the name of one that comes with bench; None is the quick start.
         overrides: `KEY=VALUE`, as on the command line.
-        results: the results folder.
+        results: the results folder, or an address such as s3://bucket/prefix.
         address: of a Ray cluster; None joins the one that runs here, or starts one.
 
     Raises:
@@ -37,15 +38,16 @@ def run_study(
     from bench.engine.runner import run
 
     resolved = study if isinstance(study, Study) else load_study(find_study(_text(study)), overrides)
-    summary = run(resolved, Path(results), Console(quiet=quiet), address)
-    return leaderboard(results, study=summary.study_key)
+    root = open_place(results)
+    summary = run(resolved, root, Console(quiet=quiet), address)
+    return leaderboard(root, study=summary.study_key)
 
 
 def leaderboard(
     results: str | Path = "results", *, study: str | None = None, metric: str | None = None
 ) -> pl.DataFrame:
     """The leaderboard of a study (default: the newest); columns as in `bench.results.leaderboard.leaderboard`."""
-    return _leaderboard(Path(results), study=study, metric=metric, code=current_code())
+    return _leaderboard(open_place(results), study=study, metric=metric, code=current_code())
 
 
 def current_code() -> Code:

@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
+from bench.commands.arguments import RESULTS, Results
 from bench.commands.data import data_app
 from bench.commands.doctor import doctor
 from bench.commands.drift import drift
 from bench.commands.pool import pool
+from bench.commands.predict import predict
+from bench.commands.weights import weights
 from bench.errors import UserError
 
 app = typer.Typer(
@@ -30,7 +33,6 @@ StudyArgument = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override any leaf, e.g. mae.mask_ratio=0.6")
 ]
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="results folder")]
 Data = Annotated[
     str | None,
     typer.Option("--data", metavar="PLACE", help="your images: folder, CSV, Parquet, COCO, *.tar, s3://... or hf:NAME"),
@@ -41,7 +43,6 @@ Minutes = Annotated[
 StudyName = Annotated[str | None, typer.Option("--study", metavar="NAME", help="name or key; default: the newest")]
 Metric = Annotated[str | None, typer.Option("--metric", help="default: balanced_accuracy")]
 
-RESULTS = Path("results")
 USAGE_ERROR = typer.BadParameter.__mro__[1]  # which module it is in depends on the version of Typer
 
 
@@ -64,11 +65,12 @@ def run(
     from bench.commands.own import chosen_study
     from bench.commands.run_on_cluster import check_options, run_on_cluster
     from bench.console import run_and_show
+    from bench.store.mirror import place_of
 
     check_options(cluster, attach, address)
     study, changes = chosen_study(study, data, minutes, overrides or [], results, Console(), reads=cluster is None)
     if cluster is not None:
-        raise typer.Exit(run_on_cluster(cluster, study, changes, results, attach, Console()))
+        raise typer.Exit(run_on_cluster(cluster, study, changes, place_of(results), attach, Console()))
     try:
         status = run_and_show(study, changes, results, Console(), address)
     except KeyboardInterrupt:  # here, because typer would exit without a word
@@ -124,13 +126,15 @@ def export(
     form: Annotated[
         str, typer.Option("--format", help="parquet, csv, latex, figures (SVG, PDF, PNG and HTML) or bundle")
     ] = "parquet",
-    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="default: RESULTS/export")] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="default: export, in a results folder")] = None,
     study: StudyName = None,
 ) -> None:
     """Write a study's results as files that others can read, cite and check."""
     from bench.results.export import export as write_export
+    from bench.store.mirror import mirror_of
 
-    for path in write_export(results, to or results / "export", form, study=study):
+    beside = Path("export") if mirror_of(results) else results / "export"
+    for path in write_export(results, to or beside, form, study=study):
         typer.echo(path)
 
 
@@ -186,26 +190,6 @@ def gc(
 
 
 @app.command()
-def weights(
-    key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="a pretraining, by the rows' column pretrain_key")
-    ] = None,
-    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="the file to write")] = Path("weights.safetensors"),
-    results: Results = RESULTS,
-    mask: Annotated[
-        Path | None, typer.Option("--apply", metavar="MASK", help="put this mask file on a backbone")
-    ] = None,
-    backbone: Annotated[
-        Path | None, typer.Option("--backbone", metavar="PATH", help="safetensors file, or folder of an encoder")
-    ] = None,
-) -> None:
-    """Write the mask or the weights of a pretraining to a file; or put a mask on its backbone, bit for bit."""
-    from bench.console import weights_line
-
-    typer.echo(weights_line(results, key, to, mask, backbone))
-
-
-@app.command()
 def methods() -> None:
     """List the methods with their options, ranges and papers."""
     from rich.console import Console
@@ -230,6 +214,8 @@ def protocols() -> None:
 app.command()(doctor)
 app.command()(drift)
 app.command()(pool)
+app.command()(predict)
+app.command()(weights)
 app.add_typer(data_app, name="data")
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from bench.errors import UserError, unknown
 from bench.store.datasets import shown_name
+from bench.store.mirror import mirror_of, place_of
 from bench.study.expand import expand
 from bench.study.load import find_study, load_study
 from bench.study.partners import partner_settings
@@ -53,7 +54,7 @@ def run_and_show(study: str | None, overrides: Sequence[str], root: Path, consol
 def _where(root: Path, console: Console) -> None:
     for table in ("rows", "trials"):
         if (root / table).is_dir():
-            console.print(f"{table}: {root / table}{'/'}*.parquet", highlight=False, style="dim", soft_wrap=True)
+            console.print(f"{table}: {place_of(root)}/{table}/*.parquet", highlight=False, style="dim", soft_wrap=True)
 
 
 def show_leaderboard(root: Path, view: View, console: Console, form: str = TABLE) -> None:
@@ -180,10 +181,12 @@ def collect_garbage(root: Path, keep: str, dry_run: bool) -> list[str]:
     """Cleans the store and says what went, a line each."""
     from bench.store.fragments import Fragments
     from bench.store.quota import clean, parse_size
+    from bench.store.remote_quota import clean_remote
 
     if not root.is_dir():
         raise UserError(f"--results {root}: no such folder")
-    cleaning = clean(root, parse_size(keep), dry_run)
+    size, mirror = parse_size(keep), mirror_of(root)
+    cleaning = clean(root, size, dry_run) if mirror is None else clean_remote(mirror, size, dry_run)
     verb = "would remove" if dry_run else "removed"
     lines = [f"{verb} {artifact.kind}/{artifact.key}  {artifact.size / 1e6:.1f} MB" for artifact in cleaning.removed]
     if not dry_run:
@@ -229,7 +232,7 @@ def dashboard_command(root: Path, port: int) -> list[str]:
     if not app.is_file():
         raise UserError(f"the dashboard is not installed: {app.name} is missing beside the package")
     options = ["--server.port", str(port), "--server.address", "127.0.0.1", "--browser.gatherUsageStats", "false"]
-    return [sys.executable, "-m", "streamlit", "run", str(app), *options, "--", "--results", str(root)]
+    return [sys.executable, "-m", "streamlit", "run", str(app), *options, "--", "--results", place_of(root)]
 
 
 def weights_line(root: Path, key: str | None, to: Path, mask: Path | None, backbone: Path | None) -> str:

@@ -27,6 +27,7 @@ from bench.results.sweep import Axis, Line, lines
 from bench.results.takeaway import Bundle, bundle_file, selected
 from bench.results.trials import trials_of
 from bench.store.drift import read_drift
+from bench.store.mirror import open_place, refresh
 from bench.study.lineage import current_sources, current_versions
 
 if TYPE_CHECKING:
@@ -39,15 +40,21 @@ _TRIALS = ("trials/*.parquet", "studies/*.json")
 _RECORDS = ("rows/*.parquet", "studies/*.json", "artifacts/encoders/*/training.json")
 _DRIFT = ("drift/*.parquet",)
 _NOISY = "noisy_labels"  # the method whose rows say which labels were wrong
+_REFRESH_SECONDS = 15.0
 _KEPT = 8  # versions of the results in memory: a few readers looking at a few studies
 
 
 def results_root() -> Path:
-    """`--results DIR` after `--`, else the environment variable BENCH_RESULTS, else ./results."""
+    """`--results PLACE` after `--`, else the environment variable BENCH_RESULTS, else ./results.
+
+    What is new at an address is looked for at most every quarter of a minute.
+    """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--results", default=os.environ.get(ENVIRONMENT) or DEFAULT)
     known, _ = parser.parse_known_args(sys.argv[1:])
-    return Path(known.results).expanduser()
+    root = open_place(known.results, fresh=False).expanduser()
+    refresh(root, older_than=_REFRESH_SECONDS)
+    return root
 
 
 def stamp(root: Path, patterns: Sequence[str] = _RESULTS) -> tuple[int, int]:

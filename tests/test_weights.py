@@ -63,9 +63,9 @@ def test_a_mask_and_its_backbone_make_the_weights_bit_for_bit(
 
 
 def test_without_a_mask_the_weights_are_written(root: Path, tmp_path: Path) -> None:
-    assert bench("backbone", "--results", root, "--to", tmp_path / "weights") == 0
+    assert bench("backbone", "--results", root, "--to", tmp_path / "weights.safetensors") == 0
     kept = root / "artifacts" / "encoders" / "backbone" / WEIGHTS
-    assert (tmp_path / "weights").read_bytes() == kept.read_bytes()
+    assert (tmp_path / "weights.safetensors").read_bytes() == kept.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bench.store.mirror import open_place
+
 data_app = typer.Typer(
     name="data",
     help="List the data sets, audit one, choose which images to label.",
@@ -19,7 +21,8 @@ Name = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="how to read DIR: a name of `bench data list`")
 ]
 Results = Annotated[
-    Path | None, typer.Option("--results", metavar="DIR", help="results folder whose best encoder embeds the images")
+    Path | None,
+    typer.Option("--results", metavar="PLACE", parser=open_place, help="results whose best encoder embeds the images"),
 ]
 EncoderKey = Annotated[
     str | None, typer.Option("--encoder", metavar="KEY", help="that pretraining, by the rows' column pretrain_key")

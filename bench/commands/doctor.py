@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bench.commands.arguments import RESULTS, Results
 
 if TYPE_CHECKING:
     from bench.engine.doctor import Finding
@@ -15,7 +16,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def doctor(
-    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="results folder")] = Path("results"),
+    results: Results = RESULTS,
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Ray cluster to look at; default: the one that runs here")
     ] = None,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bench.commands.arguments import RESULTS, Results
 
 Option = list[str] | None
 
 
 def drift(
-    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="results folder")] = Path("results"),
+    results: Results = RESULTS,
     study: Annotated[str | None, typer.Option("--study", metavar="NAME", help="name or key; default: newest")] = None,
     method: Annotated[str, typer.Option("--method", help="whose pretrainings")] = "noisy_labels",
     clean: Annotated[

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from bench.commands.arguments import RESULTS, Results
 
 
 def pool(
     study: Annotated[
         str | None, typer.Argument(metavar="[STUDY]", help="name or key of one of the studies; default: the newest")
     ] = None,
-    results: Annotated[Path, typer.Option("--results", metavar="DIR", help="results folder")] = Path("results"),
+    results: Results = RESULTS,
     metric: Annotated[str, typer.Option("--metric", help="miou, pixel_accuracy or macro_f1")] = "miou",
     reference: Annotated[
         list[str] | None, typer.Option("--reference", metavar="ENTRANT", help="what differences are against")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from bench.data.place import DataPlugin
 from bench.data.source import PLACES
 
 
@@ -78,7 +79,10 @@ CARDS: dict[str, Card] = {
 
 def card_of(name: str) -> Card:
     """The card of a data set of the catalog, of which at least the name is known."""
-    return CARDS.get(name, Card("-", "-", "-", "data.root" if PLACES[name].folder else "-"))
+    place = PLACES[name]
+    if isinstance(place, DataPlugin):
+        return Card(*place.card)
+    return CARDS.get(name, Card("-", "-", "-", "data.root" if place.folder else "-"))
 
 
 def show_cards(console: Console) -> None:

@@ -18,21 +18,26 @@ from bench.data.hub import read_hub
 from bench.data.images import ImageStore
 from bench.data.infrared import read_infrared_solar
 from bench.data.land_cover import read_land_cover
-from bench.data.partition import partition
+from bench.data.partition import is_partition, partition
+from bench.data.place import DataPlugin, accept_place
 from bench.data.raw import TRAIN, RawImages
 from bench.data.readers import read_cifar10, read_digits, read_eurosat, read_fashion_mnist, read_stl10
 from bench.data.shape import ImageShape
 from bench.data.shape_scenes import read_shape_scenes
 from bench.data.shards import read_shards
 from bench.data.source import data_key, source_key
-from bench.data.splits import Splits, Strategy, load_splits
+from bench.data.splits import Splits, Strategy, load_splits, splits_path
 from bench.data.tables import read_table
 from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord
+from bench.store.quarantine import set_aside
+from bench.study.plugins import DATASET_GROUP, Registry, load_reference
 from bench.study.protocols import ALL
 from bench.study.spec import DataSpec
 
-DATASETS: dict[str, Callable[[DataSpec], RawImages]] = {
+Read = Callable[[DataSpec], RawImages]
+
+_BUILT_IN: dict[str, Read] = {
     "digits": read_digits,
     "fashion_mnist": read_fashion_mnist,
     "cifar10": read_cifar10,
@@ -52,6 +57,16 @@ DATASETS: dict[str, Callable[[DataSpec], RawImages]] = {
     "shards": lambda spec: read_shards(str(spec.root)),
     "hub": lambda spec: read_hub(str(spec.root)),
 }
+
+
+def _reader(name: str, plugin: DataPlugin) -> Read:
+    """The reader that a plug-in names."""
+    accept_place(name, plugin)
+    read: Read = load_reference(plugin.read)
+    return read
+
+
+DATASETS: Registry[Read] = Registry(DATASET_GROUP, _BUILT_IN, _reader)
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,9 @@ def open_dataset(spec: DataSpec, root: Path) -> Dataset:
     splits = None
     if record is not None and record.fingerprint == images.fingerprint:
         splits = load_splits(root, record.split_digest, images.labels, images.groups, images.class_names)
+    if splits is not None and not is_partition(images, splits):
+        set_aside(Path(root), splits_path(root, splits.digest), "not the splits that its name says")
+        splits = None
     if splits is None:
         options = spec.model_dump(include={"validation", "test", "max_train", "max_test", "upstream"})
         splits = partition(images, **options)

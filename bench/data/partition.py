@@ -67,6 +67,12 @@ def partition(
     return Splits(train, held, tests, *known, _digest(store, train, held, tests, apart), apart)
 
 
+def is_partition(store: ImageStore, splits: Splits) -> bool:
+    """Whether splits that were read are those that their digest names."""
+    parts = (splits.train, splits.validation, splits.test, splits.upstream)
+    return splits.digest == _digest(store, *(part for part in parts if part is not None))
+
+
 def _official(store: ImageStore) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Train, validation and test indices as the set gives them; all are train where it gives none."""
     if store.official is None:

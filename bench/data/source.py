@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.data.listing import list_files, list_images
+from bench.data.place import DataPlugin, Place, accept_place
 from bench.errors import UserError, unknown
 from bench.store.datasets import GENERATED
 from bench.store.keys import content_key, digest_bytes
+from bench.study.plugins import DATASET_GROUP, Registry
 from bench.study.spec import DataSpec
 
 DECODE_VERSION = 1  # numerical version of reading and resizing
@@ -17,19 +18,7 @@ GENERATOR_VERSION = 1  # numerical version of the generated test beds
 SPLIT_VERSION = 1  # numerical version of splits and draws
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the files of a data set lie under its root.
-
-    `folder` is empty for a set that comes with a library or is generated. `published` sets can be downloaded, in one
-    known form.
-    """
-
-    folder: str
-    published: bool = True
-
-
-PLACES: dict[str, Place] = {
+_BUILT_IN: dict[str, Place] = {
     "digits": Place(""),
     "fashion_mnist": Place("FashionMNIST/raw"),
     "cifar10": Place("cifar-10-batches-py"),
@@ -49,6 +38,7 @@ PLACES: dict[str, Place] = {
     "shards": Place(".", published=False),
     "hub": Place(".", published=False),
 }
+PLACES: Registry[Place] = Registry(DATASET_GROUP, _BUILT_IN, accept_place)
 
 
 def _table(root: str) -> object:
@@ -107,7 +97,9 @@ def files_folder(spec: DataSpec) -> Path | None:
             raise UserError(f"data.root: data set {spec.name!r} needs a folder with its images; none given")
         return None
     if not place.folder:
-        origin = "is generated" if spec.name in GENERATED else "comes with scikit-learn"
+        origin = (
+            "is generated" if spec.name in GENERATED or isinstance(place, DataPlugin) else "comes with scikit-learn"
+        )
         raise UserError(f"data.root: data set {spec.name!r} {origin}; leave out {spec.root!r}")
     root = Path(spec.root).expanduser()
     if not root.is_dir():
@@ -126,6 +118,7 @@ def source_key(spec: DataSpec) -> str:
     Raises:
         UserError: unknown name, missing root or files, links that lead out of the root.
     """
+    place = find_place(spec.name)
     return content_key(
         "images",
         name=spec.name,
@@ -139,6 +132,7 @@ def source_key(spec: DataSpec) -> str:
         palette=_palette_digest(spec),
         version=DECODE_VERSION,
         **({} if spec.value_range is None else {"value_range": spec.value_range}),
+        **({"plugin": place.version} if isinstance(place, DataPlugin) else {}),
     )
 
 

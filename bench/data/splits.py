@@ -14,6 +14,7 @@ from bench.errors import UserError
 from bench.seeds import named_seed
 from bench.store.files import replacing
 from bench.store.mirror import fetched
+from bench.store.quarantine import set_aside
 
 SPLIT_NAMES = ("train", "validation", "test")
 UPSTREAM = "upstream"  # a fourth part, where pretraining and label budgets share no image
@@ -150,11 +151,18 @@ def splits_path(root: Path, digest: str) -> Path:
 def load_splits(
     root: Path, digest: str, labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...]
 ) -> Splits | None:
-    """The splits saved under this digest, for the store with these labels and groups; None where there are none."""
+    """The splits saved under this digest, for the store with these labels and groups; None where there are none.
+
+    A table that cannot be read is put in quarantine.
+    """
     path = fetched(splits_path(root, digest))
     if not path.exists():
         return None
-    table = pl.read_parquet(path, columns=["index", "split"])
+    try:
+        table = pl.read_parquet(path, columns=["index", "split"])
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        set_aside(Path(root), path, str(error).splitlines()[0])
+        return None
     parts = {name: table.filter(pl.col("split") == name)["index"].to_numpy() for name in (*SPLIT_NAMES, UPSTREAM)}
     upstream = parts.pop(UPSTREAM)
     known = {"labels": labels, "groups": groups, "class_names": class_names, "digest": digest}

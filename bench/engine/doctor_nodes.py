@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.engine.cluster import connected, first_line, running_address  # before Ray, for the environment that it sets
+from bench.engine.cluster import connected, running_address  # before Ray, for the environment that it sets
 from bench.engine.doctor import OK, Finding, NodeFacts, auth_finding, node_findings
-from bench.errors import UserError
-from bench.store.files import check_writable
 from bench.store.keys import content_key
+from bench.store.marks import leave_mark, remove_marks, seen_marks
+from bench.store.mirror import open_place, place_of
 from bench.study.lineage import current_sources
 
 import ray  # isort: skip
@@ -29,7 +29,6 @@ from ray.exceptions import GetTimeoutError, RayError  # isort: skip
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # isort: skip
 
 _ANSWER_SECONDS = 60.0  # a first task on a node starts a process and imports torch
-_SEEN_SECONDS = 10.0  # network file systems keep directory listings for a while
 _COUNT = "import torch; print(torch.cuda.device_count())"
 
 
@@ -43,7 +42,7 @@ def cluster_findings(address: str | None, results: Path) -> list[Finding]:
     if found is None:
         return [Finding(OK, "cluster", "none runs on this machine; `bench run` starts one for as long as it needs it")]
     with connected(found) as cluster:
-        facts, silent = _ask_nodes(results.resolve())
+        facts, silent = _ask_nodes(place_of(results.resolve()))
         dashboard = ray._private.worker.global_worker.node.address_info.get("webui_url") or None
         return [
             Finding(OK, "cluster", f"{found}: {cluster.description}"),
@@ -52,7 +51,7 @@ def cluster_findings(address: str | None, results: Path) -> list[Finding]:
         ]
 
 
-def _ask_nodes(results: Path) -> tuple[list[NodeFacts], list[tuple[str, str]]]:
+def _ask_nodes(results: str) -> tuple[list[NodeFacts], list[tuple[str, str]]]:
     """Facts of the nodes that answer; host and reason of those that do not."""
     mark = f".doctor-{uuid.uuid4().hex[:8]}"
     alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
@@ -61,12 +60,11 @@ def _ask_nodes(results: Path) -> tuple[list[NodeFacts], list[tuple[str, str]]]:
             {key: _on(key, _facts).remote(node["Resources"], results, mark, key) for key, node in alive.items()}
         )
         written = sum(not fact.results_problem for fact in facts.values())
-        seen, lost_later = _answers({key: _on(key, _seen).remote(results, mark, written) for key in facts})
+        seen, lost_later = _answers({key: _on(key, seen_marks).remote(results, mark, written) for key in facts})
         silent = [(alive[key]["NodeManagerHostname"], reason) for key, reason in (lost | lost_later).items()]
         return [replace(facts[key], seen=seen[key], clock=_skew(key)) for key in seen], silent
     finally:
-        for file in results.glob(f"{mark}-*"):
-            file.unlink(missing_ok=True)
+        remove_marks(results, mark)
 
 
 def _answers(asked: dict[str, ray.ObjectRef]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -94,17 +92,12 @@ def _on(node: str, function: Callable[..., Any]) -> Any:
     return ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=where)
 
 
-def _facts(resources: dict[str, float], results: Path, mark: str, node: str) -> NodeFacts:
+def _facts(resources: dict[str, float], results: str, mark: str, node: str) -> NodeFacts:
     """Runs on the node."""
     import torch
 
-    problem, free = "", None
-    try:
-        check_writable(results)
-        (results / f"{mark}-{node}").touch()
-        free = shutil.disk_usage(results).free
-    except (OSError, UserError) as error:
-        problem = first_line(error)
+    problem = leave_mark(results, mark, node)
+    free = None if problem else shutil.disk_usage(open_place(results, fresh=False)).free
     session = shutil.disk_usage(ray._private.worker.global_worker.node.get_session_dir_path())
     versions = {
         "python": platform.python_version(),
@@ -148,16 +141,6 @@ def _torch_gpus() -> int:
     visible = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     done = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, env=visible)
     return int(done.stdout.strip() or 0) if done.returncode == 0 else 0
-
-
-def _seen(results: Path, mark: str, expected: int) -> tuple[str, ...]:
-    """Nodes whose files are seen from this one; waits a little for all of them."""
-    until = time.monotonic() + _SEEN_SECONDS
-    while True:
-        names = tuple(sorted(path.name.removeprefix(f"{mark}-") for path in results.glob(f"{mark}-*")))
-        if len(names) >= expected or time.monotonic() > until:
-            return names
-        time.sleep(0.5)
 
 
 def _status(dashboard: str | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -39,7 +40,8 @@ class Progress:
         self._path = path
         self._study = study
         self.counts = counts
-        self._began = time.time()
+        self._began = time.time()  # for people; what is measured is measured on a clock that nobody sets
+        self._origin = time.monotonic()
         self._lock = threading.Lock()
         self._said = 0.0
         self._weights = _Pace(counts)
@@ -87,15 +89,15 @@ class Progress:
 
     def _redraw(self, note: str) -> None:
         counts = self.counts
-        left = self._weights.seconds_left(counts, time.time() - self._began)
+        elapsed = time.monotonic() - self._origin
+        left = self._weights.seconds_left(counts, elapsed)
         suffix = f"about {_minutes(left)} left" if left is not None else ""
         self._bars.update(self._trials, completed=counts.trials_done, total=counts.trials)
         self._bars.update(self._units, completed=counts.done, total=counts.total, note=f"{suffix}  {note}")
-        now = time.time()
-        if not self._console.is_terminal and now - self._said > _PLAIN_EVERY:
-            self._said = now
+        if not self._console.is_terminal and elapsed - self._said > _PLAIN_EVERY:
+            self._said = elapsed
             self.log(
-                f"  {now - self._began:4.0f} s  search {counts.trials_done}/{counts.trials}, "
+                f"  {elapsed:4.0f} s  search {counts.trials_done}/{counts.trials}, "
                 f"entrants {counts.done}/{counts.total}  {suffix}  {note}"
             )
         self._write()
@@ -104,9 +106,10 @@ class Progress:
         if self.counts.state == "finished":
             self._path.unlink(missing_ok=True)
             return
-        left = self._weights.seconds_left(self.counts, time.time() - self._began)
+        left = self._weights.seconds_left(self.counts, time.monotonic() - self._origin)
         state = asdict(self.counts) | {"study": self._study, "started": self._began, "updated": time.time()}
-        write_json(self._path, state | {"seconds_left": left})
+        with contextlib.suppress(OSError):  # a full disk: what is only looked at must not end the study
+            write_json(self._path, state | {"seconds_left": left})
 
 
 class _Pace:

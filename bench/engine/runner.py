@@ -16,7 +16,8 @@ from bench.engine.progress import Counts, Progress
 from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord
 from bench.store.files import check_writable
-from bench.store.fragments import Fragments
+from bench.store.fragments import TABLES, Fragments
+from bench.store.mirror import refresh
 from bench.study.manifest import trial_records, write_manifest
 from bench.study.plan import Plan, Pretraining, Search, TrialRecord, build_plan, pretrainings_of
 from bench.study.spec import Study
@@ -67,6 +68,7 @@ def run(study: Study, root: Path, console: Console, address: str | None = None) 
         KeyboardInterrupt: what was finished is in the store.
     """
     check_writable(root)
+    _put_damaged_aside(root, console)
     Fragments(root, "rows").check_readable()
     plan = make_plan(study, root)
     _say_left_out(plan.record, console)
@@ -79,13 +81,23 @@ def run(study: Study, root: Path, console: Console, address: str | None = None) 
         return Summary(key, 0, (), {})
     from bench.engine.checks import check_names
     from bench.engine.cluster import connected, preflight
+    from bench.engine.sharing import check_shared
 
     check_names(plan)
     with connected(address) as cluster:
         console.print(cluster.description, highlight=False)
         preflight(cluster, study.resources)
+        check_shared(root)
         key = write_manifest(root, plan)
         return _Run(plan, root, console, cluster, present, key).run(todo, searches)
+
+
+def _put_damaged_aside(root: Path, console: Console) -> None:
+    """Quarantines damaged fragments and says so: what they held is missing now, and computed again."""
+    for table in TABLES:
+        for path in Fragments(root, table).quarantine():
+            said = f"{table}/{path.name} is damaged: put into quarantine, what it held is computed again"
+            console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_left_out(record: DataRecord, console: Console) -> None:
@@ -130,6 +142,7 @@ class _Run:
                 on_trial=lambda search, record: self._on_trial(search, record, progress, tasks),
             )
             failed = tasks.wait()
+        refresh(self.root)  # what other nodes wrote
         # The keys behind the searches are known now.
         self.plan = build_plan(self.plan.study, self.plan.record, trial_records(self.root))
         write_manifest(self.root, self.plan)

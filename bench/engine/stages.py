@@ -90,4 +90,5 @@ def combined(results: Sequence[TrainingResult], between: float) -> TrainingResul
         images / training if training else 0.0,
         [loss for result in results for loss in result.losses],
         [loss for result in results for loss in result.step_losses],
+        max(result.micro_batches for result in results),
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from bench.engine.evaluate import Outcome, run_units
 from bench.engine.site import Site
@@ -38,6 +38,7 @@ class Tasks:
         self._pending: dict[ray.ObjectRef, str] = {}
         self._failed: list[Outcome] = []
         self._lock = threading.Lock()
+        self._broken: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._gather, name="bench-tasks", daemon=True)
         self._remote = ray.remote(run_units).options(max_retries=MAX_RETRIES, **_resources(site))
@@ -68,14 +69,26 @@ class Tasks:
             self._pending[self._remote.remote(self._site, pretraining, units)] = pretraining.label
 
     def wait(self) -> tuple[Outcome, ...]:
-        """Blocks until every task has ended; returns those that failed."""
+        """Blocks until every task has ended; returns those that failed.
+
+        Raises:
+            BaseException: what ended the gathering thread, which would otherwise be waited for without end.
+        """
         while True:
+            if self._broken is not None:
+                raise self._broken
             with self._lock:
                 if not self._pending:
                     return tuple(self._failed)
             self._stop.wait(_POLL_SECONDS)
 
     def _gather(self) -> None:
+        try:
+            self._gather_all()
+        except BaseException as error:
+            self._broken = error
+
+    def _gather_all(self) -> None:
         while not self._stop.is_set():
             with self._lock:
                 references = list(self._pending)
@@ -91,14 +104,20 @@ class Tasks:
         try:
             outcome = ray.get(reference)
         except RayError as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            outcome = Outcome(label, "failed", reason, 0, 0.0)
+            outcome = Outcome(label, "failed", _why(error), 0, 0.0)
         if outcome.status == "failed":
             self._failed.append(outcome)
         self._receive(outcome)
         with self._lock:
             del self._pending[reference]
             self._launch()
+
+
+def _why(error: RayError) -> str:
+    """One line: what the task raised, or what Ray says became of it."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    said = (str(cause).strip().splitlines() or [""])[0]
+    return f"{type(cause).__name__}: {said}" if said else type(cause).__name__
 
 
 def _resources(site: Site) -> dict[str, float]:

@@ -118,7 +118,7 @@ def keep(site: Site, key: str, method: Method, result: TrainingResult) -> None:
         losses=tuple(result.losses),
         device=device_name(site),
         parameters=sum(parameter.numel() for parameter in encoder.parameters()),
-        measurements=method.measurements() if result.status == "ok" else {},
+        measurements=(method.measurements() if result.status == "ok" else {}) | parts_taken(result),
     )
     with artifacts.writing("encoders", key) as folder:
         if result.status == "ok":
@@ -127,6 +127,11 @@ def keep(site: Site, key: str, method: Method, result: TrainingResult) -> None:
             method.save_extra(folder)
         write_json(folder / RECORD, asdict(record))
     artifacts.remove("checkpoints", key)
+
+
+def parts_taken(result: TrainingResult) -> dict[str, float]:
+    """What the rows say of a batch that did not fit in memory: in how many parts it was taken."""
+    return {"micro_batches": result.micro_batches} if result.micro_batches > 1 else {}
 
 
 def device_name(site: Site) -> str:

@@ -32,15 +32,25 @@ def write_weights(root: Path, key: str, to: Path) -> str:
     Raises:
         UserError: the results hold no such pretraining, or one that left no encoder.
     """
-    folder = Artifacts(root).find("encoders", key) if Path(key).name == key and not key.startswith(".") else None
-    if folder is None:
-        raise _unknown(root, key)
-    source = next((folder / name for name in (MASK, WEIGHTS) if (folder / name).is_file()), None)
-    if source is None:
-        raise UserError(f"KEY: the pretraining {key!r} left no encoder: it diverged")
+    folder = encoder_folder(root, key)
+    source = folder / (MASK if (folder / MASK).is_file() else WEIGHTS)
     with replacing(to) as temporary:
         shutil.copyfile(source, temporary)
     return f"{'mask' if source.name == MASK else 'weights'}, {to.stat().st_size} bytes"
+
+
+def encoder_folder(root: Path, key: str) -> Path:
+    """Where the store keeps the encoder of a pretraining.
+
+    Raises:
+        UserError: it holds no such pretraining, or one that left no encoder.
+    """
+    folder = Artifacts(root).find("encoders", key) if Path(key).name == key and not key.startswith(".") else None
+    if folder is None:
+        raise _unknown(root, key)
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"KEY: the pretraining {key!r} left no encoder: it diverged")
+    return folder
 
 
 def apply_weights(mask: Path, backbone: Path, to: Path) -> str:

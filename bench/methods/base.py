@@ -38,6 +38,8 @@ class Method(nn.Module):
         trains: whether there is a loss.
         fits: whether there is a `fit`, which takes the place of a training.
         needs_masks: whether it learns from masks: it is built for a number of classes, and `bind` gives it the masks.
+        batch_independent: whether the loss of a batch is the mean of the losses of its parts of equal size, which may
+            then be taken one after the other where memory is short.
 
     Attributes:
         targets: uint8 [P, H, W], what is to be learned of each image of the pool, in its order: the loop hands `loss`
@@ -47,6 +49,7 @@ class Method(nn.Module):
     trains: ClassVar[bool] = True
     fits: ClassVar[bool] = False
     needs_masks: ClassVar[bool] = False
+    batch_independent: ClassVar[bool] = False
     backbone: Encoder
     targets: np.ndarray | None = None
 

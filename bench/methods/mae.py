@@ -27,6 +27,8 @@ EPSILON = 1e-6
 class Mae(Method):
     """Section 3 of the paper; the encoder never sees a mask token (unless asked to), the loss never a visible patch."""
 
+    batch_independent = True
+
     def __init__(self, options: MaeOptions, shape: ImageShape, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(build_encoder(options.encoder, shape, mean, std, patch_size=options.patch_size))
         self.vit = PlainVit(self.backbone, options.name)

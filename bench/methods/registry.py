@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from bench.data.shape import ImageShape
-from bench.errors import unknown
+from bench.errors import UserError, unknown
 from bench.methods.base import Method
 from bench.methods.dino import Dino
 from bench.methods.fusion_partner import Partner
@@ -26,9 +26,11 @@ from bench.methods.swav import Swav
 from bench.methods.unet_denoise import UnetDenoise
 from bench.methods.unet_masked import UnetMasked
 from bench.methods.unet_mixed import UnetMixed
+from bench.study.methods import METHODS as OPTIONS
 from bench.study.methods import MethodOptions
+from bench.study.plugins import METHOD_GROUP, Registry, load_reference
 
-METHODS: dict[str, type[Method]] = {
+_BUILT_IN: dict[str, type[Method]] = {
     "mae": Mae,
     "unet_masked": UnetMasked,
     "unet_denoise": UnetDenoise,
@@ -47,6 +49,21 @@ METHODS: dict[str, type[Method]] = {
     "timm": Published,
     "partner": Partner,
 }
+
+
+def _network_side(name: str, _: object) -> type[Method]:
+    """The implementation that the options of a plug-in name."""
+    options = OPTIONS[name]
+    found = load_reference(options.implementation)
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise UserError(f"{options.implementation} is no subclass of bench.methods.base.Method")
+    for attribute in ("trains", "needs_masks"):
+        if getattr(found, attribute) != getattr(options, attribute):
+            raise UserError(f"{options.implementation} and {options.__name__} disagree on {attribute!r}")
+    return found
+
+
+METHODS: Registry[type[Method]] = Registry(METHOD_GROUP, _BUILT_IN, _network_side)
 
 
 def build_method(

@@ -23,6 +23,8 @@ NOISES: dict[str, Callable[[Tensor, float, Draws], Tensor]] = {"gaussian": add_n
 class Restore(Method):
     """Mean squared error over the whole image, in [0, 1] units; a method says how the image is corrupted."""
 
+    batch_independent = True
+
     def __init__(self, options: UnetOptions, shape: ImageShape, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(build_encoder(options.encoder, shape, mean, std, skip=options.skip))
         self.policy = find_policy(options.augmentation)

@@ -60,7 +60,7 @@ class VitEncoder(Encoder):
         return (self.backbone.cls_token + self.backbone.pos_embed[:, :1]).expand(count, -1, -1)
 
     def maps(self, images: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-        tokens = torch.cat([self.class_tokens(len(images)), self.patch_tokens(images)], dim=1)
+        tokens = torch.cat([self.class_tokens(images.shape[0]), self.patch_tokens(images)], dim=1)
         maps: dict[str, Tensor] = {}
         for name, block in zip(self.layers, self.backbone.blocks, strict=True):
             tokens = block(tokens)

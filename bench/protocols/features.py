@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ class Features:
     def standardise(self, name: str, values: np.ndarray) -> np.ndarray:
         """Other raw features [n, D] of a layer in the units of `standardised`, float32 [n, D]."""
         return _scaled(np.asarray(values, dtype=np.float32), *_statistics(self, name))
+
+    def statistics(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """What `standardise` subtracts and multiplies by, float64 [D] each; a feature that is constant has scale 0."""
+        return _statistics(self, name)
 
     def rank(self, name: str) -> float:
         """Effective rank of the layer's train-pool features."""
@@ -123,9 +128,17 @@ def _write(
                     files[layer] = np.lib.format.open_memmap(
                         folders[layer] / _FILE, mode="w+", dtype=np.float16, shape=shape
                     )
+                    _reserve(folders[layer] / _FILE)
                 files[layer][chunk] = half
         for file in files.values():
             file.flush()
+
+
+def _reserve(path: Path) -> None:
+    """Has the disk hold a mapped file: one that is full is an error here, and would be a signal that kills later."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 @lru_cache(maxsize=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bench.errors import UserError
 from bench.protocols import (
     as_is,
     few_shot,
@@ -18,8 +19,12 @@ from bench.protocols import (
     segmentation,
 )
 from bench.protocols.base import Evaluation, Score
+from bench.study.plugins import PROTOCOL_GROUP, Registry, load_reference
+from bench.study.protocols import PROTOCOLS as OPTIONS
 
-PROTOCOLS: dict[str, Callable[[Evaluation], list[Score]]] = {
+Run = Callable[[Evaluation], list[Score]]
+
+_BUILT_IN: dict[str, Run] = {
     "linear": linear.run,
     "knn": knn.run,
     "fusion": fusion.run,
@@ -32,3 +37,14 @@ PROTOCOLS: dict[str, Callable[[Evaluation], list[Score]]] = {
     "as_is": as_is.run,
     "few_shot": few_shot.run,
 }
+
+
+def _runner(name: str, _: object) -> Run:
+    """The function that the options of a plug-in name."""
+    found: Run = load_reference(OPTIONS[name].implementation)
+    if not callable(found):
+        raise UserError(f"{OPTIONS[name].implementation} is no function of an Evaluation")
+    return found
+
+
+PROTOCOLS: Registry[Run] = Registry(PROTOCOL_GROUP, _BUILT_IN, _runner)

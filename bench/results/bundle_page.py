@@ -12,6 +12,7 @@ from bench.results.claims import claims_table
 from bench.results.leaderboard import Board, budgets_of, saved_table
 from bench.results.opening import Opened
 from bench.results.summary import finding, reference_text
+from bench.results.supervision import mask_lines
 from bench.results.text import (
     budget_text,
     count_text,
@@ -30,7 +31,7 @@ _PAGE = """# {name}
 
 Made by PretextBench {version}. `bench verify .` recomputes every number on this page from the rows and says what
 differs. Digest: `{digest}`
-{verdicts}
+{verdicts}{masks}
 ## Scores
 
 {scores}
@@ -89,6 +90,7 @@ def bundle_page(opened: Opened, board: Board, rows: pl.DataFrame, digest: str) -
         finding=_plain(finding(board).sentence),
         version=", ".join(rows["version"].drop_nulls().unique().sort().to_list()),
         verdicts=_verdicts(claims_table(opened, level=board.level)),
+        masks=_masks(mask_lines(opened, level=board.level)),
         scores=_scores(board),
         notes="  \n".join(_plain(note) for note in _notes(board)),
         saved=_saved(opened, board),
@@ -110,6 +112,14 @@ def _verdicts(claims: pl.DataFrame) -> str:
     ]
     table = _table(("claim", "verdict", "in full", "effect (interval)", "remark"), lines)
     return f"\n## Verdicts\n\nMargins were set before the study ran; intervals hold jointly (Holm).\n\n{table}\n"
+
+
+def _masks(lines: Sequence[str]) -> str:
+    """What masks are worth beside image labels; empty where the study does not ask."""
+    if not lines:
+        return ""
+    items = "\n".join(f"- {_plain(line.strip())}" if line.startswith(" ") else f"\n{_plain(line)}\n" for line in lines)
+    return f"\n## What masks are worth\n{items}\n"
 
 
 def _effect(row: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from bench.errors import UserError, unknown
 from bench.results.entrants import DEFAULT_REFERENCE, IDENTITY, check_reference, match_reference, with_entrants
 from bench.store.files import read_json
 from bench.store.fragments import Fragments
+from bench.store.mirror import place_of
 
 # What a leaderboard may be ranked by: of all of them, more is better. The first that a study has is its default.
 METRICS = (
@@ -179,8 +180,8 @@ def read_items(path: Path) -> pl.DataFrame:
 
 def _no_rows(root: Path, manifest: Study | None) -> str:
     if manifest is None:
-        return f"--results {root}: no results here yet; run a study first, or name the folder it wrote to"
-    return f"study {manifest.name!r} in {root}: none of its {len(manifest.row_keys)} rows is finished yet"
+        return f"--results {place_of(root)}: no results here yet; run a study first, or name the folder it wrote to"
+    return f"study {manifest.name!r} in {place_of(root)}: none of its {len(manifest.row_keys)} rows is finished yet"
 
 
 def parse_study(manifest: Mapping[str, Any]) -> Study:

@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 
 from bench.results.entrants import LABEL_ONLY, axes_text
+from bench.store.artifacts import Artifacts
 from bench.store.files import read_json
 
+_RECORD = "training.json"
 _SCHEMA = {
     "pretrain_key": pl.String(),
     "method": pl.String(),
@@ -54,12 +56,13 @@ def pretrainings(root: Path, rows: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("method", "axes", "encoder", "seed", nulls_last=True)
     )
+    Artifacts(root).fetch_parts("encoders", lines["pretrain_key"], (_RECORD, "previews/"))
     folder = root / "artifacts" / "encoders"
     return pl.DataFrame([_line(folder, row) for row in lines.iter_rows(named=True)], schema=_SCHEMA)
 
 
 def _line(folder: Path, row: dict[str, Any]) -> dict[str, Any]:
-    record = read_json(folder / row["pretrain_key"] / "training.json")
+    record = read_json(folder / row["pretrain_key"] / _RECORD)
     record = record if isinstance(record, dict) else {}
     losses = record.get("losses")
     pace = record.get("images_per_second")

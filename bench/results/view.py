@@ -15,6 +15,7 @@ from bench.results.leaderboard import Board, make_board
 from bench.results.opening import NoResultsError, open_results
 from bench.results.provenance import Code
 from bench.results.share import share_lines, shares_table
+from bench.results.supervision import mask_lines
 from bench.results.tables import csv_text, json_text
 
 
@@ -40,7 +41,7 @@ class View:
 @dataclass(frozen=True)
 class Shown:
     """A board, its lines in groups (none where it is shown in one piece), the verdicts on the study's claims, and the
-    shares of a gain that noisy labels keep (none where the study has none)."""
+    shares of a gain: what noisy labels keep, what masks add to image labels (none where the study has none)."""
 
     board: Board
     groups: tuple[Lines, ...] = ()
@@ -79,7 +80,8 @@ def show(root: Path, view: View, code: Code | None = None) -> list[Shown]:
 def _one(root: Path, study: str | None, view: View, code: Code | None) -> Shown:
     opened = open_results(root, study)
     board = make_board(opened, metric=view.metric, budget=view.budget, target=view.target, code=code)
-    claims, shares = claims_table(opened), tuple(share_lines(shares_table(opened, board.metric)))
+    claims = claims_table(opened)
+    shares = (*share_lines(shares_table(opened, board.metric)), *mask_lines(opened))
     if view.by is None:
         return Shown(board, claims=claims, shares=shares)
     if view.by == DATASET:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,15 +108,26 @@ class Artifacts:
             self._move(building, self.path(kind, key))
         return True
 
-    def fetch_part(self, kind: str, key: str, below: str) -> None:
-        """Brings here the files of an artifact whose names begin so, and what was added there later.
+    def fetch_parts(self, kind: str, keys: Iterable[str], below: tuple[str, ...]) -> None:
+        """Brings here the files whose names begin with one of `below`, of each of these artifacts; those that were
+        added after it was finished too.
 
-        Nothing happens where the whole of it lies here, or nowhere.
+        Nothing happens in a plain results folder, nor for an artifact of which anything lies here.
         """
-        mirror, folder = mirror_of(self.root), self.path(kind, key)
-        if mirror is not None and not (folder / MARKER).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            get_artifact(mirror, kind, key, folder, below)
+        mirror = mirror_of(self.root)
+        missing = [] if mirror is None else [key for key in keys if not self.path(kind, key).exists()]
+        if mirror is None or not missing:
+            return
+        listed = listed_artifacts(mirror, kind)
+
+        def bring(key: str) -> None:
+            files, folder = listed.get((kind, key), {}), self.path(kind, key)
+            if is_complete(kind, key, files) and get_artifact(mirror, kind, key, folder, below):
+                for name in files:
+                    if name.removeprefix(f"artifacts/{kind}/{key}/").startswith(below):
+                        mirror.fetch(mirror.root / name)
+
+        mirror.remote.each(bring, missing)
 
     def keys(self, kind: str) -> set[str]:
         """Keys of the complete artifacts of a kind, those at the address included."""

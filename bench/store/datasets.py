@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from bench.store.files import read_json, write_json
+from bench.store.keys import canonical_json, digest_text
 from bench.store.mirror import fetched
+from bench.store.quarantine import set_aside
 
+_DIGEST = "digest"  # in the file of a record, of everything else in it
 GENERATED = ("land_cover", "shape_scenes")  # the test beds that are made rather than read
 
 
 def shown_name(name: str) -> str:
     """The name of a data set as people read it: a test bed is called one wherever it shows."""
     return f"{name} (a generated test bed)" if name in GENERATED else name
+
+
+def _digest(value: Any) -> str:
+    return digest_text(canonical_json(value))
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class DataRecord:
 
     def save(self, root: Path) -> None:
         """Writes the record atomically under the results root."""
-        write_json(self.path(root, self.data_key), self.as_json())
+        write_json(self.path(root, self.data_key), self.as_json() | {_DIGEST: _digest(self.as_json())})
 
     def as_json(self) -> dict[str, Any]:
         """The record as plain JSON data."""
@@ -58,9 +65,16 @@ class DataRecord:
 
     @classmethod
     def load(cls, root: Path, data_key: str) -> DataRecord | None:
-        """The record, or None where the images were not read yet."""
-        value = read_json(fetched(cls.path(root, data_key)))
-        return None if value is None else cls.from_json(value)
+        """The record, or None where the images were not read yet; one that is damaged is put in quarantine."""
+        path = fetched(cls.path(root, data_key))
+        if not path.exists():
+            return None
+        value = read_json(path)
+        said = value.pop(_DIGEST, None) if isinstance(value, dict) else ""
+        if said is not None and said != _digest(value):  # none: written by an earlier version
+            set_aside(Path(root), path, "not the record that was written")
+            return None
+        return cls.from_json(value)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> DataRecord:

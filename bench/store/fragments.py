@@ -18,6 +18,7 @@ from bench.store.stamps import file_digest, is_sound, stamped
 from bench.store.whole import beside
 
 Table = Literal["rows", "trials"]
+TABLES: tuple[Table, ...] = ("rows", "trials")
 
 _SCHEMAS: dict[Table, pl.Schema] = {"rows": ROWS, "trials": TRIALS}
 _IDENTITY: dict[Table, list[str]] = {"rows": ["row_key"], "trials": ["search_key", "number"]}

@@ -152,6 +152,8 @@ def open_place(place: str | Path, *, fresh: bool = True) -> Path:
     if not is_address(text):
         return Path(place)
     address = text.rstrip("/")
+    if not is_address(address):
+        raise UserError(f"--results {text}: names no bucket; valid: such as s3://bucket/prefix")
     root = (cache_folder() / "results" / _folder_name(address)).resolve()
     with _opening:
         if root not in _mirrors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -59,12 +60,9 @@ class Remote:
 
     def read(self, name: str) -> bytes | None:
         """The content of a file; None where there is none."""
-        with self._asking("cannot be read"):
-            try:
-                content: bytes = self._system.cat_file(self._path(name))
-            except FileNotFoundError:
-                return None
-        return content
+        with tempfile.TemporaryDirectory() as folder:  # to read it at once would take one request more
+            file = Path(folder) / "file"
+            return file.read_bytes() if self.fetch(name, file) else None
 
     def fetch(self, name: str, to: Path) -> bool:
         """Copies a file to this machine; False where there is none."""

@@ -16,6 +16,7 @@ from bench.store.keys import digest_text
 from bench.store.mirror import Mirror
 from bench.store.remote import Listed
 from bench.store.stamps import Stamps, damage
+from bench.store.whole import beside, settle
 
 MARKER = ".complete"
 _TRIES = 2  # of files that come out damaged: the way here may be at fault
@@ -52,14 +53,14 @@ def put_artifact(mirror: Mirror, kind: str, key: str, folder: Path, said: Stamps
     mirror.remote.put(folder / MARKER, f"{_home(kind, key)}/{MARKER}")
 
 
-def get_artifact(mirror: Mirror, kind: str, key: str, into: Path, below: str = "") -> bool:
+def get_artifact(mirror: Mirror, kind: str, key: str, into: Path, below: tuple[str, ...] = ()) -> bool:
     """Fetches an artifact, its marker last, and compares every file with its digest.
 
     What is damaged at the address is quarantined there: its marker moves to `quarantine/`, and the artifact is absent.
 
     Args:
         into: a folder; only this process writes there.
-        below: only the files whose names begin so, and no marker.
+        below: only the files whose names begin with one of these, and no marker.
 
     Returns:
         Whether there was one, and sound.
@@ -71,7 +72,7 @@ def get_artifact(mirror: Mirror, kind: str, key: str, into: Path, below: str = "
     if not said:
         mirror.set_aside(f"{_home(kind, key)}/{MARKER}", "no marker that can be read")
         return False
-    wanted = {name: stamp for name, stamp in said.items() if name.startswith(below)}
+    wanted = {name: stamp for name, stamp in said.items() if not below or name.startswith(below)}
     problems = _fetch(mirror, f"{_home(kind, key)}/{_content(said)}", into, wanted)
     if problems:
         mirror.set_aside(f"{_home(kind, key)}/{MARKER}", "; ".join(problems))
@@ -85,8 +86,11 @@ def _fetch(mirror: Mirror, home: str, into: Path, wanted: Stamps) -> list[str]:
     """What is still wrong when everything was fetched, what came out damaged once more."""
 
     def fetch(name: str) -> bool:
-        (into / name).parent.mkdir(parents=True, exist_ok=True)
-        return mirror.remote.fetch(f"{home}/{name}", into / name)
+        with beside(into / name) as temporary:
+            there = mirror.remote.fetch(f"{home}/{name}", temporary)
+            if there:
+                settle(temporary, into / name)
+        return there
 
     left, problems = dict(wanted), []
     for _ in range(_TRIES):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 
 from bench.store.keys import KEY_LENGTH
 from bench.study import versions
 from bench.study.methods import METHODS
+from bench.study.plugins import source_files
 from bench.study.protocols import PROTOCOLS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -35,27 +36,36 @@ def source_hash(method: str, protocol: str) -> str:
     """Digest of the source of the modules that make such a row.
 
     Those are the rooms data, training, methods and protocols, less the files of methods and protocols that this one
-    does not build on: a new method does not make old rows look edited.
+    does not build on: a new method does not make old rows look edited. Of a plug-in its own files count as well.
     """
-    return files_digest(_PACKAGE, method, protocol, {*METHODS, *PROTOCOLS})
+    pieces = [METHODS[method]] * (method in METHODS.plugins) + [PROTOCOLS[protocol]] * (protocol in PROTOCOLS.plugins)
+    plugins = [path for options in pieces for path in source_files(options)]
+    return files_digest(_PACKAGE, method, protocol, {*METHODS.built_in, *PROTOCOLS.built_in}, plugins)
 
 
-def files_digest(package: Path, method: str, protocol: str, names: Collection[str]) -> str:
+def files_digest(
+    package: Path, method: str, protocol: str, names: Collection[str], plugins: Sequence[Path] = ()
+) -> str:
     """Digest of the files that `source_hash` speaks of.
 
     Args:
         package: folder of the rooms.
         method: a method's name; its file is that of this name, if there is one.
         protocol: a protocol's name, likewise.
-        names: of all methods and protocols.
+        names: of all methods and protocols of the package.
+        plugins: files of a plug-in that is the method or the protocol.
     """
-    others = set(names) - _built_on(package, {method, protocol}, names)
+    imported = {module for path in plugins for module in _imports(path)} & set(names)
+    others = set(names) - _built_on(package, {method, protocol} | imported, names)
     digest = hashlib.sha256()
     for room in _SHARED:
         for path in sorted((package / room).glob("*.py")):
             if path.stem not in others:
                 digest.update(f"{room}/{path.name}\0".encode())
                 digest.update(path.read_bytes())
+    for path in plugins:
+        digest.update(f"plug-in/{path.name}\0".encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:KEY_LENGTH]
 
 

@@ -18,11 +18,17 @@ log = logging.getLogger(__name__)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes tensors, numbers and lists of them; a reader sees the old file or the new one, never half of one."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes tensors, numbers and lists of them; a reader sees the old file or the new one, never half of one.
+
+    Where the folder goes while it is written, another process has finished the same training: there is nothing to keep.
+    """
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        log.warning("no checkpoint is kept at %s: its folder was removed meanwhile", path)
 
 
 def read_checkpoint(path: Path | None) -> dict[str, Any] | None:
@@ -39,6 +45,8 @@ def read_checkpoint(path: Path | None) -> dict[str, Any] | None:
         if damaged is not None:
             raise ValueError(f"{damaged} is not what was written")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:  # another process has finished the same training
+        return None
     except Exception as error:  # a damaged file fails in as many ways as it can be damaged
         log.warning("ignoring the damaged checkpoint %s, training starts over: %s", path.name, error)
         os.replace(path, path.with_name(path.name + _DAMAGED))

@@ -23,6 +23,7 @@ from bench.study import versions
 from bench.study.methods import MethodOptions, TrainedOptions
 from bench.training.batches import Batches
 from bench.training.checkpoint import read_checkpoint, save_checkpoint
+from bench.training.memory import is_out_of_memory, more_parts
 from bench.training.optim import adamw, cosine, parameter_groups, set_lr, set_weight_decay
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class TrainingResult:
         images_per_second: over all workers, of all sittings.
         losses: mean loss of each completed epoch.
         step_losses: loss of every step, over the global batch.
+        micro_batches: parts in which a batch was taken at the end; more than 1 where it did not fit in memory.
     """
 
     status: Literal["ok", "diverged", "pruned"]
@@ -62,6 +64,7 @@ class TrainingResult:
     images_per_second: float
     losses: list[float]
     step_losses: list[float]
+    micro_batches: int = 1
 
 
 OnEpoch = Callable[[EpochReport], bool]
@@ -88,6 +91,9 @@ def pretrain(
     was interrupted; the number of workers changes them by rounding alone. Where the result is "diverged" the method is
     left as the last step made it, and no use.
 
+    Where a batch does not fit in memory it is taken in parts from then on, if the loss is a mean over samples
+    (`Method.batch_independent`): with the same draws, the gradients are those of the batch but for rounding.
+
     Args:
         method: from `build_method`, bound to the masks of the same pool where it needs masks; moved to the device.
         images: uint8 [N, H, W, C], memory-mapped or not.
@@ -103,7 +109,7 @@ def pretrain(
         on_epoch: called on every worker behind every epoch; where any worker's call returns False, all stop.
 
     Raises:
-        UserError: the batch does not fit the pool or the workers.
+        UserError: the batch does not fit the pool or the workers, or the memory, and cannot be taken in parts.
     """
     if not isinstance(options, TrainedOptions):
         return TrainingResult("ok", "", 0, 0.0, 0.0, [], [])
@@ -126,6 +132,7 @@ class _Progress:
     step: int = 0
     seconds: float = 0.0
     step_losses: list[float] = field(default_factory=list)
+    micro_batches: int = 1
 
 
 class _Training:
@@ -193,24 +200,50 @@ class _Training:
     def step(self, network: nn.Module) -> None:
         """One update; its loss is kept on the device until somebody looks."""
         step, options = self.progress.step, self.options
-        draws = Draws(named_seed(self.seed, "step", step), options.batch_size, self.rank, self.world, self.device)
         set_lr(self.optimizer, options.lr * cosine(step, self.steps, options.warmup))
         if (weight_decay := options.weight_decay_at(step, self.steps)) is not None:
             set_weight_decay(self.optimizer, weight_decay)
         self.method.begin_step(step, self.steps, step // self.batches.per_epoch)
-        with (
-            torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16"),
-        ):
-            torch.manual_seed(named_seed(self.seed, "network", step, self.rank))  # of dropout, in networks that have it
-            loss, _ = network(self.batches[step], draws, *self.batches.targets(step))
-        self.optimizer.zero_grad()
-        loss.backward()
+        loss = self.gradients(network)
         self.method.adjust_gradients()
         self.optimizer.step()
         self.method.end_step()
-        self.pending.append(loss.detach())
+        self.pending.append(loss)
         self.progress.step += 1
+
+    def gradients(self, network: nn.Module) -> Tensor:
+        """Computes the gradients of the step and returns its loss, in smaller parts where memory does not suffice."""
+        while True:
+            try:
+                return self.accumulate(network, self.progress.micro_batches)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                parts = more_parts(
+                    self.method, self.options.name, self.options.batch_size, self.progress.micro_batches, self.world
+                )
+            log.warning("out of memory: a batch of %d is taken in %d parts", self.options.batch_size, parts)
+            self.progress.micro_batches = parts
+            self.optimizer.zero_grad()
+            torch.cuda.empty_cache()
+
+    def accumulate(self, network: nn.Module, parts: int) -> Tensor:
+        """Sums the gradients over the parts of the batch; its loss, the mean of theirs."""
+        step, losses = self.progress.step, []
+        images, targets = self.batches[step], self.batches.targets(step)
+        self.optimizer.zero_grad()
+        for part, some in enumerate(images.chunk(parts)):
+            rank, world = self.rank * parts + part, self.world * parts  # the numbers of the batch, those of this part
+            draws = Draws(named_seed(self.seed, "step", step), self.options.batch_size, rank, world, self.device)
+            with (
+                torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"),
+            ):
+                torch.manual_seed(named_seed(self.seed, "network", step, rank))  # of dropout, in networks that have it
+                loss, _ = network(some, draws, *(target.chunk(parts)[part] for target in targets))
+            (loss / parts).backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).mean()
 
     def look(self) -> str:
         """Moves the pending losses to the record; names the first that is not finite, else an empty string."""
@@ -256,7 +289,8 @@ class _Training:
         self.method.eval()
         losses, seconds = self.losses(), self.progress.seconds
         speed = self.progress.step * self.options.batch_size / seconds if seconds else 0.0
-        return TrainingResult(status, reason, len(losses), seconds, speed, losses, self.progress.step_losses)
+        step_losses, parts = self.progress.step_losses, self.progress.micro_batches
+        return TrainingResult(status, reason, len(losses), seconds, speed, losses, step_losses, parts)
 
     def _network(self) -> nn.Module:
         """The method as several workers call it: gradients averaged, batch norms synchronised where torch can."""

@@ -1,14 +1,13 @@
-"""The pictures of the manual: forest and curves of each published study, drawn by bench from its bundle.
+"""The pictures of the manual: forest and curves of published studies, drawn by bench from their bundles.
 
-    python docs/site/pictures.py            # all bundles of docs/results
-    python docs/site/pictures.py NAME ...   # some
+`python docs/site/pictures.py` draws anew whatever pages show as pictures/STUDY_forest.svg or pictures/STUDY_curves.svg.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,16 @@ import polars as pl
 from bench.results.export import export
 
 DOCS = Path(__file__).resolve().parents[1]
-PICTURES = ("forest", "curves")
+PICTURES = DOCS / "pictures"
+
+
+def shown() -> dict[str, set[str]]:
+    """The figures that pages show, by the name of the bundle."""
+    found: dict[str, set[str]] = {}
+    for page in DOCS.rglob("*.md"):
+        for name, figure in re.findall(r"pictures/(\w+)_(forest|curves)\.svg", page.read_text(encoding="utf-8")):
+            found.setdefault(name, set()).add(figure)
+    return found
 
 
 def as_results(bundle: Path, root: Path) -> None:
@@ -32,19 +40,18 @@ def as_results(bundle: Path, root: Path) -> None:
     shutil.copyfile(bundle / "splits.parquet", root / "splits" / f"{digest}.parquet")
 
 
-def draw(bundle: Path) -> None:
-    """Writes pictures/BUNDLE_forest.svg and pictures/BUNDLE_curves.svg."""
+def draw(bundle: Path, figures: set[str]) -> None:
+    """Writes pictures/BUNDLE_FIGURE.svg of each figure."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         as_results(bundle, root / "results")
         export(root / "results", root / "figures", "figures")
-        for name in PICTURES:
-            shutil.copyfile(root / "figures" / f"{name}.svg", DOCS / "pictures" / f"{bundle.name}_{name}.svg")
+        for name in figures:
+            shutil.copyfile(root / "figures" / f"{name}.svg", PICTURES / f"{bundle.name}_{name}.svg")
 
 
 if __name__ == "__main__":
-    (DOCS / "pictures").mkdir(exist_ok=True)
-    for path in sorted((DOCS / "results").glob("*/study.json")):
-        if not sys.argv[1:] or path.parent.name in sys.argv[1:]:
-            draw(path.parent)
-            print(path.parent.name)
+    PICTURES.mkdir(exist_ok=True)
+    for study, figures in sorted(shown().items()):
+        draw(DOCS / "results" / study, figures)
+        print(study, *sorted(figures))

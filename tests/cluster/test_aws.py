@@ -62,9 +62,9 @@ def test_a_group_of_ones_own_is_left_as_it_is_and_spot_workers_start(ec2: Any) -
     rules = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
     addresses = [address["CidrIp"] for rule in rules for address in rule["IpRanges"]]
     assert addresses == ["198.51.100.7/32"]
-    assert types["head"]["resources"]["CPU"] == 0
-    AWSNodeProvider.fillout_available_node_types_resources(config)
-    assert types["gpu_spot"]["resources"]["GPU"] == 1  # read off the instance type
+    filled = AWSNodeProvider.fillout_available_node_types_resources(config)["available_node_types"]
+    assert filled["gpu_spot"]["resources"]["GPU"] == 1  # read off the instance type
+    assert filled["head"]["resources"]["CPU"] == 0
     assert all(len(kind["node_config"]["SubnetIds"]) == 3 for kind in types.values())  # one a zone, for spot capacity
 
     provider = AWSNodeProvider(config["provider"], config["cluster_name"])

@@ -24,6 +24,7 @@ from bench.study.methods.unet import (
     UnetOptions,
 )
 from bench.study.methods.untrained import PixelsOptions, RandomInitOptions, TimmOptions
+from bench.study.plugins import METHOD_GROUP, PIECES, Registry, options_of
 
 __all__ = [
     "METHODS",
@@ -56,28 +57,39 @@ __all__ = [
     "weights_digest",
 ]
 
-METHODS: dict[str, type[MethodOptions]] = {
-    options.name: options
-    for options in (
-        MaeOptions,
-        UnetMaskedOptions,
-        UnetDenoiseOptions,
-        UnetMixedOptions,
-        SimclrOptions,
-        SwavOptions,
-        DinoOptions,
-        SelfMaskingOptions,
-        SelfMaskingCascadeOptions,
-        NoisyLabelsOptions,
-        RandomInitOptions,
-        PixelsOptions,
-        HogOptions,
-        PcaPixelsOptions,
-        KmeansPatchesOptions,
-        TimmOptions,
-        PartnerOptions,
-    )
-}
+
+def _taken() -> set[str]:
+    from bench.study.protocols import PROTOCOLS
+
+    return {*PIECES, *PROTOCOLS}
+
+
+_BUILT_IN: tuple[type[MethodOptions], ...] = (
+    MaeOptions,
+    UnetMaskedOptions,
+    UnetDenoiseOptions,
+    UnetMixedOptions,
+    SimclrOptions,
+    SwavOptions,
+    DinoOptions,
+    SelfMaskingOptions,
+    SelfMaskingCascadeOptions,
+    NoisyLabelsOptions,
+    RandomInitOptions,
+    PixelsOptions,
+    HogOptions,
+    PcaPixelsOptions,
+    KmeansPatchesOptions,
+    TimmOptions,
+    PartnerOptions,
+)
+
+METHODS: Registry[type[MethodOptions]] = Registry(
+    METHOD_GROUP,
+    {options.name: options for options in _BUILT_IN},
+    options_of(MethodOptions, ("version", "paper", "implementation")),
+    _taken,
+)
 
 
 def resolve_precision(options: MethodOptions, gpus: int) -> MethodOptions:

@@ -25,6 +25,8 @@ class MethodOptions(BaseModel):
         families: the encoder families the method can use; empty where it brings its own features.
         needs_masks: whether it learns from the masks of the train pool.
         paper: where the method was published.
+        implementation: of a plug-in, where its network side is: "package.module:Class", a subclass of
+            `bench.methods.base.Method`. Empty for the methods of bench, which `bench.methods.registry` lists.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -38,6 +40,7 @@ class MethodOptions(BaseModel):
     families: ClassVar[tuple[Family, ...]] = ()
     needs_masks: ClassVar[bool] = False
     paper: ClassVar[str]
+    implementation: ClassVar[str] = ""
 
     @property
     def encoder_name(self) -> str:

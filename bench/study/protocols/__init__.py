@@ -5,8 +5,9 @@ Nothing here imports torch, so a plan can check a study and name its rows at onc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from bench.study.plugins import PIECES, PROTOCOL_GROUP, Registry, options_of
 from bench.study.protocols.as_is import AsIsOptions
 from bench.study.protocols.class_map import ClassMapOptions
 from bench.study.protocols.few_shot import FewShotOptions
@@ -59,22 +60,33 @@ __all__ = [
     "control_cells",
 ]
 
-PROTOCOLS: Mapping[str, type[ProtocolOptions]] = {
-    options.name: options
-    for options in (
-        LinearOptions,
-        KnnOptions,
-        FusionOptions,
-        FinetuneOptions,
-        FinetuneMaskOptions,
-        NearestCentroidOptions,
-        LabelPropagationOptions,
-        RobustnessOptions,
-        SegmentationOptions,
-        AsIsOptions,
-        FewShotOptions,
-    )
-}
+
+def _taken() -> set[str]:
+    from bench.study.methods import METHODS
+
+    return {*PIECES, *METHODS}
+
+
+_BUILT_IN: tuple[type[ProtocolOptions], ...] = (
+    LinearOptions,
+    KnnOptions,
+    FusionOptions,
+    FinetuneOptions,
+    FinetuneMaskOptions,
+    NearestCentroidOptions,
+    LabelPropagationOptions,
+    RobustnessOptions,
+    SegmentationOptions,
+    AsIsOptions,
+    FewShotOptions,
+)
+
+PROTOCOLS: Registry[type[ProtocolOptions]] = Registry(
+    PROTOCOL_GROUP,
+    {options.name: options for options in _BUILT_IN},
+    options_of(ProtocolOptions, ("version", "summary", "implementation")),
+    _taken,
+)
 
 
 def cells(options: ProtocolOptions, layers: Sequence[str]) -> list[Cell]:

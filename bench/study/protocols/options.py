@@ -68,6 +68,7 @@ class ProtocolOptions(BaseModel):
     name: ClassVar[str]
     version: ClassVar[int]
     summary: ClassVar[str]
+    implementation: ClassVar[str] = ""  # of a plug-in: "package.module:function", from an Evaluation to its Scores
     dense: ClassVar[bool] = False  # whether it learns from masks; its budgets then count labelled images
     reads_features: ClassVar[bool] = True  # whether it reads kept features, of the layers that are named
     listed: ClassVar[tuple[str, ...]] = ("draw_strategy",)  # options that may be a list: one entry for each value

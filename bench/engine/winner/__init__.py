@@ -1,0 +1,1 @@
+"""A winner taken home: encoder and head as plain files, a model card, and predictions on a folder of images."""

@@ -1,0 +1,58 @@
+"""A winner as one network: images to calibrated class logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.data.batches import to_float
+from bench.engine.winner.heads import Head, load_head
+from bench.errors import UserError
+from bench.methods.encoder import CARD, Encoder, load_encoder
+from bench.store.files import read_json
+
+FORMAT = 1
+_BATCH = 256
+
+
+class WinnerModel(nn.Module):
+    """Encoder, layer, head and temperature; the softmax of what it returns is the calibrated probability."""
+
+    def __init__(self, encoder: Encoder, layer: str, head: Head, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.encoder, self.layer, self.head, self.temperature = encoder, layer, head, temperature
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, float32 [N, K], of images, float32 [N, C, H, W] in [0, 1]."""
+        features = self.encoder.embed(images, [self.layer])[self.layer]
+        return (self.head(features) / self.temperature).float()
+
+
+@torch.inference_mode()
+def logits_of(model: WinnerModel, images: np.ndarray) -> Tensor:
+    """Logits, float32 [N, K], of stored images, uint8 [N, H, W, C], some at a time."""
+    parts = np.split(np.arange(len(images)), range(_BATCH, len(images), _BATCH))
+    return torch.cat([model(to_float(images[part])) for part in parts])
+
+
+def load_winner(folder: Path) -> tuple[WinnerModel, Mapping[str, Any]]:
+    """The network in a winner's folder, on the CPU, and the part of its card that is the winner's.
+
+    Raises:
+        UserError: the folder holds no winner, or one of a newer format.
+    """
+    card = read_json(folder / CARD)
+    winner = card.get("winner") if isinstance(card, dict) else None
+    if not isinstance(winner, dict):
+        raise UserError(
+            f"WINNER: {str(folder)!r} holds no winner; valid: a folder made by `bench weights best --to DIR`"
+        )
+    if winner["format"] > FORMAT:
+        raise UserError(f"WINNER: {str(folder)!r} is of format {winner['format']}; this version reads {FORMAT}")
+    head = load_head(winner["head"], folder)
+    return WinnerModel(load_encoder(folder), winner["layer"], head, winner["temperature"]).eval(), winner

@@ -1,0 +1,112 @@
+"""A winner as one file that runs without this package: a `torch.export` program, and ONNX."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.batches import to_float
+from bench.engine.winner.model import WinnerModel
+from bench.errors import UserError
+from bench.protocols.solver import ABSENT
+
+PROGRAM, ONNX = "model.pt2", "model.onnx"
+OPSET = 18
+CHECKED = 256  # images on which ONNX is compared with PyTorch
+_AGREE = 0.99  # share of the answers that have to be the same
+_ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+def write_program(model: WinnerModel, folder: Path) -> str | None:
+    """Writes `model.pt2`; returns why not where the network cannot be traced (a cascade that routes by image)."""
+    try:
+        with _quiet():
+            program = torch.export.export(model, (_example(model),), dynamic_shapes=_any_batch())
+    except Exception as error:  # the tracer fails in as many ways as there are networks
+        return f"torch.export cannot trace it ({type(error).__name__})"
+    with _quiet():
+        torch.export.save(program, folder / PROGRAM)
+    return None
+
+
+def check_onnx() -> None:
+    """Raises UserError where the packages that ONNX takes are not installed."""
+    missing = [name for name in _ONNX_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UserError(f"--onnx: needs {', '.join(missing)}; pip install 'pretextbench[onnx]'")
+
+
+def write_onnx(model: WinnerModel, folder: Path, images: np.ndarray) -> dict[str, Any]:
+    """Writes `model.onnx` and compares it with PyTorch by onnxruntime on the CPU.
+
+    Args:
+        model: in evaluation mode.
+        folder: where to.
+        images: uint8 [N, H, W, C], some images of the data set.
+
+    Returns:
+        opset, images, max_difference (of a logit, absolute, classes without labels left out), same_answers (a share).
+
+    Raises:
+        UserError: the network cannot be exported, or the two answer differently.
+    """
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                (_example(model),),
+                dynamo=True,
+                dynamic_shapes=_any_batch(),
+                input_names=["images"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                external_data=False,
+                verbose=False,
+            )
+        program.save(folder / ONNX)
+    except Exception as error:  # as above
+        raise UserError(f"--onnx: this network cannot be exported ({type(error).__name__}); leave it out") from error
+    batch = to_float(images[:CHECKED])
+    with torch.inference_mode():
+        expected = model(batch)
+    found = run_onnx(folder / ONNX, batch)
+    same = float((found.argmax(1) == expected.argmax(1)).double().mean())
+    if same < _AGREE:
+        raise UserError(
+            f"--onnx: onnxruntime gives other answers than PyTorch on {1 - same:.0%} of {len(batch)} images"
+        )
+    known = expected > ABSENT / 1e3
+    difference = float((found - expected)[known].abs().max())
+    return {"opset": OPSET, "images": len(batch), "max_difference": difference, "same_answers": same}
+
+
+def run_onnx(path: Path, images: Tensor) -> Tensor:
+    """Logits, float32 [N, K], of images, float32 [N, C, H, W], by onnxruntime on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+
+def _example(model: WinnerModel) -> Tensor:
+    return torch.zeros(2, *model.encoder.shape)
+
+
+def _any_batch() -> dict[str, dict[int, Any]]:
+    return {"images": {0: torch.export.Dim("batch")}}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn about their own insides."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,84 @@
+"""What is said of a winner: on the console and in its model card, in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def summary(winner: Mapping[str, Any]) -> list[str]:
+    """Who, why, which seed and draw, what was checked: a line each."""
+    lines = [standing(winner), selection(winner), reproduction(winner), calibration(winner)]
+    if winner["program"] != "ok":
+        lines.append(f"no model.pt2: {winner['program']}; `bench predict` reads the folder all the same")
+    return [*lines, onnx(winner)] if winner["onnx"] else lines
+
+
+def standing(winner: Mapping[str, Any]) -> str:
+    """The entrant, its place and the score that placed it."""
+    board = winner["leaderboard"]
+    by = board["placed_by"]
+    return (
+        f"{winner['entrant']}: place {board['place']} of {board['of']} in the study {board['study']} by "
+        f"{metric_words(board['metric'])} {by['over']}, {interval(by, board['level'])}"
+    )
+
+
+def selection(winner: Mapping[str, Any]) -> str:
+    """Which seed and draw, and what chose them."""
+    row, tried, held = winner["row"], winner["candidates"], winner["calibration"]["n_labels"]
+    named = f"draw {row['draw']}" if row["seed"] is None else f"seed {row['seed']}, draw {row['draw']}"
+    where = f"{named} at {budget_words(row['label_budget'])} ({row['n_labels']} labels)"
+    if len(tried) == 1:
+        return f"{where}, the only one"
+    if not held:
+        return f"{where}, the first of {len(tried)}: no validation image has a label"
+    metric = metric_words(winner["leaderboard"]["metric"])
+    return f"{where}: best of {len(tried)} by {metric} on {held} validation images, not by test images"
+
+
+def reproduction(winner: Mapping[str, Any]) -> str:
+    """How the files score on the test split, against the row."""
+    row, exported = winner["row"], winner["exported"]
+    line = f"the head fitted again answers all {row['n_test']} test images as its row says: accuracy "
+    line += f"{row['scores']['accuracy']:.4f}"
+    if exported["differing"]:
+        line += f"; the network as written answers {exported['differing']} otherwise ({exported['accuracy']:.4f})"
+    return line
+
+
+def calibration(winner: Mapping[str, Any]) -> str:
+    """The temperature, whose labels set it, and what error it leaves."""
+    found, n_test = winner["calibration"], winner["row"]["n_test"]
+    if not found["n_labels"]:
+        return f"not calibrated, no validation image has a label: expected calibration error {found['ece']:.4f}"
+    return (
+        f"calibrated on {found['n_labels']} validation labels: temperature {winner['temperature']:.3f}, expected "
+        f"calibration error {found['ece']:.4f} on {n_test} test images ({found['ece_before']:.4f} before; 15 bins)"
+    )
+
+
+def onnx(winner: Mapping[str, Any]) -> str:
+    """What onnxruntime makes of `model.onnx`."""
+    made = winner["onnx"]
+    return (
+        f"model.onnx, opset {made['opset']}: onnxruntime differs from PyTorch by at most {made['max_difference']:.1e} "
+        f"in a logit on {made['images']} test images, {made['same_answers']:.1%} of the answers are the same"
+    )
+
+
+def interval(point: Mapping[str, Any], level: float) -> str:
+    """`0.912 (95 %: 0.900 to 0.924)`."""
+    if point["low"] is None or point["high"] is None:
+        return f"{point['score']:.4f} (no interval: nothing was replicated)"
+    return f"{point['score']:.4f} ({level:.0%}: {point['low']:.4f} to {point['high']:.4f})"
+
+
+def budget_words(label_budget: str) -> str:
+    """A label budget in words."""
+    return "all labels" if label_budget == "all" else f"{label_budget} labels a class"
+
+
+def metric_words(metric: str) -> str:
+    """A metric in words."""
+    return metric.replace("_", " ")

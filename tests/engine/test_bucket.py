@@ -1,0 +1,57 @@
+"""A study whose results lie in a bucket: run, and read from a machine that has none of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.engine.trained import find_trained
+from bench.store.fragments import Fragments
+from tests.engine.conftest import bench
+from tests.s3 import BUCKET, Bucket, bucket
+
+__all__ = ["bucket"]
+pytestmark = pytest.mark.ray
+
+STUDY = {
+    "study": "tiny",
+    "data": {"name": "digits", "max_train": 200, "max_test": 100},
+    "methods": {"pixels": {}, "simclr": {"encoder": "conv_nano", "epochs": 1, "batch_size": 64}},
+    "evaluate": [{"protocol": "linear", "label_budgets": [1, 2], "draws": 2}],
+    "seeds": 1,
+    "reference": ["pixels+linear"],
+}
+
+
+def test_a_study_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
+    study, place = tmp_path / "tiny.yaml", f"s3://{BUCKET}/study"
+    study.write_text(yaml.safe_dump(STUDY))
+    bucket.patch.setenv("BENCH_CACHE", str(tmp_path / "driver"))
+    done = bench(study, "--results", place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"rows: {place}/rows/*.parquet" in done.stdout
+    root = bucket.machine("reader", "study")
+    rows = Fragments(root, "rows").scan().collect()
+    assert (rows.height, set(rows["status"])) == (8, {"ok"})
+    key = rows.filter(rows["method"] == "simclr")["pretrain_key"][0]
+    found = find_trained(root, key)
+    assert found is not None
+    assert found[0].is_relative_to(root)
+    bucket.requests.clear()
+    bucket.patch.setenv("BENCH_CACHE", str(tmp_path / "elsewhere"))
+    again = bench(study, "--results", place)  # on a machine that has nothing of it, Ray is not even started
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "nothing to do" in again.stdout
+    assert "simclr + linear" in again.stdout
+    assert bucket.sent("PUT") <= 2  # the probe and the manifest
+    assert len(bucket.requests) < 40
+
+
+def test_a_bucket_that_is_not_there_stops_it_before_anything_starts(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.patch.setenv("BENCH_CACHE", str(tmp_path))
+    done = bench("--results", "s3://no-such-bucket/study")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: --results s3://no-such-bucket/study: cannot be listed")
+    assert done.stdout == ""
