@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STUDY ?=
 RESULTS ?= results
 PORT ?= 8501
+SEED ?= 0
+FAULTS ?= 300
 
-.PHONY: run test dashboard plan docs format check coverage clean
+.PHONY: run test dashboard plan docs format check coverage faults clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m bench.run $(STUDY) --results $(RESULTS)
@@ -26,6 +28,10 @@ test: $(VENV)/installed-test
 # How often the nominal 95 % intervals cover, by simulation; the table is in docs/statistics.md.
 coverage: $(VENV)/installed-test
 	$(BIN)/python benchmarks/coverage.py
+
+# Hundreds of faults injected into real processes; the table is in docs/reliability.md.
+faults: $(VENV)/installed-test
+	$(BIN)/python -m tests.faults --seed $(SEED) --faults $(FAULTS)
 
 # The manual as a site: build/site/index.html; a warning is an error.
 docs: $(VENV)/installed-test

@@ -58,6 +58,10 @@ def run(
         str | None, typer.Option(metavar="FILE", help="run on the cluster of this `ray up` file, or http://HOST:PORT")
     ] = None,
     attach: Annotated[bool, typer.Option("--attach", help="with --cluster: look in on the newest job again")] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="NAME", help="live: tensorboard, mlflow, wandb or aim, under RESULTS/logs"),
+    ] = None,
 ) -> None:
     """Run a study (default: the quick start) and print its leaderboard. Running again resumes."""
     from rich.console import Console
@@ -67,12 +71,12 @@ def run(
     from bench.console import run_and_show
     from bench.store.mirror import place_of
 
-    check_options(cluster, attach, address)
+    check_options(cluster, attach, address, log or [])
     study, changes = chosen_study(study, data, minutes, overrides or [], results, Console(), reads=cluster is None)
     if cluster is not None:
         raise typer.Exit(run_on_cluster(cluster, study, changes, place_of(results), attach, Console()))
     try:
-        status = run_and_show(study, changes, results, Console(), address)
+        status = run_and_show(study, changes, results, Console(), address, log or [])
     except KeyboardInterrupt:  # here, because typer would exit without a word
         typer.echo("\nstopped; what was finished is in the store: the same command goes on from there", err=True)
         status = 130
@@ -124,7 +128,7 @@ def leaderboard(
 def export(
     results: Results = RESULTS,
     form: Annotated[
-        str, typer.Option("--format", help="parquet, csv, latex, figures (SVG, PDF, PNG and HTML) or bundle")
+        str, typer.Option("--format", help="parquet, csv, latex, figures (SVG, PDF, PNG and HTML), optuna or bundle")
     ] = "parquet",
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="default: export, in a results folder")] = None,
     study: StudyName = None,

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 TABLE = "table"
 
 
-def run_and_show(study: str | None, overrides: Sequence[str], root: Path, console: Console, address: str | None) -> int:
+def run_and_show(
+    study: str | None,
+    overrides: Sequence[str],
+    root: Path,
+    console: Console,
+    address: str | None,
+    loggers: Sequence[str] = (),
+) -> int:
     """Runs a study, prints its leaderboard and where the files are; returns the exit status."""
     began = time.perf_counter()
     resolved = load_study(find_study(study), overrides)
@@ -37,7 +44,7 @@ def run_and_show(study: str | None, overrides: Sequence[str], root: Path, consol
     from bench.engine.runner import run
     from bench.results.view import View
 
-    summary = run(resolved, root, console, address)
+    summary = run(resolved, root, console, address, loggers)
     show_leaderboard(root, View(study=summary.study_key), console)
     _where(root, console)
     console.print(f"{time.perf_counter() - began:.0f} s", highlight=False, style="dim")

@@ -36,6 +36,7 @@ EXECUTED = {
     "dashboard": "tests/dashboards/test_browser.py",
     "gc": "tests/test_cli.py",
     "weights": "tests/test_weights.py",
+    "predict": "tests/engine/test_winner.py",
     "methods": "tests/test_cli.py",
     "protocols": "tests/test_cli.py",
     "doctor": "tests/engine/test_doctor.py",

@@ -10,16 +10,19 @@ import re
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench.data.catalog import DATASETS
 from bench.data.draws import Draws
 from bench.data.shape import ImageShape
 from bench.results.leaderboard import COLUMNS
 from bench.study.load import load_study
+from bench.study.methods import METHODS
+from bench.study.protocols import PROTOCOLS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -119,6 +122,18 @@ def test_signatures_are_those_of_the_code() -> None:
             assert ast.unparse(node.args) == str(bare)[1:-1].replace('"', "'"), f"{module[1]}.{node.name}"
             shown += 1
     assert shown >= 8
+
+
+def test_every_name_is_listed() -> None:
+    text = (DOCS / "studies.md").read_text(encoding="utf-8")
+    named = [*_built_in(METHODS), *_built_in(PROTOCOLS), *_built_in(DATASETS)]
+    assert not [name for name in named if f"`{name}`" not in text]
+    studies = [path.stem for path in (ROOT / "search_spaces").glob("*.yaml")]
+    assert not [name for name in studies if name not in text and name.removesuffix("_small") not in text]
+
+
+def _built_in(registry: Mapping[str, object]) -> list[str]:
+    return [name for name in registry if name not in getattr(registry, "plugins", ())]
 
 
 def test_the_columns_of_the_leaderboard_are_listed() -> None:

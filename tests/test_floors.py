@@ -23,6 +23,7 @@ BELOW: dict[str, set[str]] = {
     "training": {"errors", "seeds", "store", "study", "data", "methods"},
     "results": {"errors", "seeds", "store", "study", "stats"},
     "protocols": {"errors", "seeds", "store", "study", "data", "stats", "methods", "training"},
+    "testing": {"errors", "seeds", "store", "study", "data", "methods", "training", "protocols"},
     "dashboards": {"errors", "seeds", "store", "study", "stats", "results"},
     "engine": {"errors", "seeds", "store", "study", "data", "methods", "training", "protocols"},
     "api": {"errors", "store", "study", "results", "engine"},

@@ -1,4 +1,4 @@
-"""The wheel holds the studies and the dashboard where bench finds them."""
+"""The wheel and the sdist hold the studies and the dashboard where bench finds them, and work outside the checkout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -16,32 +17,39 @@ SOURCES = ("bench", "dashboards", "search_spaces", "pyproject.toml", "README.md"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the sources and unpacked as pip would."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources, so that no build leaves anything in the checkout."""
     copy = tmp_path_factory.mktemp("source")
     for name in SOURCES:
         source = ROOT / name
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, copy / name, ignore=ignore) if source.is_dir() else shutil.copy(source, copy / name)
-    built = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--no-deps",
-            "--no-build-isolation",
-            "-w",
-            str(copy / "dist"),
-            str(copy),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert built.returncode == 0, built.stderr
-    (wheel,) = (copy / "dist").glob("*.whl")
+    return copy
+
+
+def built(source: Path, kind: str) -> Path:
+    """The wheel or the sdist, made by the build back end that pyproject.toml names."""
+    code = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])('dist'))"
+    done = subprocess.run([sys.executable, "-c", code, f"build_{kind}"], capture_output=True, text=True, cwd=source)
+    assert done.returncode == 0, done.stderr
+    return source / "dist" / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def sdist(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sdist, unpacked."""
+    unpacked = tmp_path_factory.mktemp("sdist")
+    with tarfile.open(built(source, "sdist")) as archive:
+        archive.extractall(unpacked, filter="data")
+    (folder,) = unpacked.iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the sdist and unpacked as pip would."""
     unpacked = tmp_path_factory.mktemp("site")
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(built(sdist, "wheel")) as archive:
         archive.extractall(unpacked)
     return unpacked
 
@@ -62,6 +70,10 @@ def test_everything_is_in_it(site: Path) -> None:
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert (site / path.relative_to(ROOT)).is_file(), f"{path.relative_to(ROOT)} is not in the wheel"
+    assert (site / "bench" / "py.typed").is_file()
+    (metadata,) = site.glob("pretextbench-*.dist-info")
+    assert "bench = bench.cli:main" in (metadata / "entry_points.txt").read_text()
+    assert "Requires-Python: >=3.11" in (metadata / "METADATA").read_text()
 
 
 def test_studies_are_found_outside_the_checkout(site: Path, tmp_path: Path) -> None:
@@ -91,3 +103,26 @@ def test_the_dashboard_is_found(site: Path, tmp_path: Path) -> None:
         check=True,
     )
     assert str(site / "dashboards" / "app.py") in found.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_it(site: Path, tmp_path: Path, shell: str) -> None:
+    """The script that `bench --show-completion` prints, and what it is answered."""
+    code = "import sys; sys.argv[0] = 'bench'; from bench.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(site), "_BENCH_COMPLETE": f"complete_{shell}"}
+    words = {"COMP_WORDS": "bench lead", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "bench lead"}
+    words["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    answered = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment | words,
+    )
+    assert "leaderboard" in answered.stdout, answered.stderr
+
+
+def test_the_completion_script_is_shown(site: Path, tmp_path: Path) -> None:
+    shown = bench(site, tmp_path, "--show-completion", "bash")
+    assert shown.returncode == 0, shown.stderr
+    assert "complete -o default -F" in shown.stdout

@@ -16,7 +16,7 @@ from bench.study.load import find_study, load_study
 REMOTE_RESULTS = "~/results"
 
 
-def check_options(cluster: str | None, attach: bool, address: str | None) -> None:
+def check_options(cluster: str | None, attach: bool, address: str | None, loggers: Sequence[str] = ()) -> None:
     """Raises:
     UserError: options of `bench run` that do not go together.
     """
@@ -24,6 +24,8 @@ def check_options(cluster: str | None, attach: bool, address: str | None) -> Non
         raise UserError("--attach: on which cluster? valid: --cluster FILE --attach")
     if cluster is not None and address is not None:
         raise UserError("--address and --cluster: give one; --address is for a shell on a node of the cluster")
+    if cluster is not None and loggers:
+        raise UserError("--log and --cluster: give one; --log writes beside the results, from a shell on a node")
 
 
 def run_on_cluster(

@@ -5,35 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
-from bench.data.decode import Header, Source, UnreadableError, decode_file, fit, read_header, read_values
+from bench.data.decode import Header, UnlikeError, UnreadableError, read_header, read_values
 from bench.data.duplicates import clusters, first_of_content, join_groups
+from bench.data.parts import Decoding, attempt, decode_part, in_parallel, source_of
 from bench.data.raw import IGNORE, TRAIN, RawImages
 from bench.data.values import HIGH, LOW, SAMPLE, ValueRange, describe_range, range_of
 from bench.errors import UserError
 from bench.store.keys import canonical_json, digest_bytes
 
-T = TypeVar("T")
-
-_CHUNK = 256  # images a process reads at a time
-_PARALLEL_FROM = 12  # chunks from which starting processes pays
 _SHOWN = 3  # files or sizes named in a message
 _SHALLOW = (".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm")  # files of these kinds hold 8 bits a value
-
-
-class Part(NamedTuple):
-    """Some consecutive images, decoded; the unreadable ones are missing from all arrays but named."""
-
-    pixels: np.ndarray  # uint8 [n, H, W, C]
-    digests: np.ndarray  # uint8 [n, 32]: SHA-256 of each image
-    moments: np.ndarray  # int64 [n, 2, C]: sum and sum of squares of each channel
-    failures: dict[int, str]  # position among all images -> reason
 
 
 def write_store(
@@ -60,23 +46,62 @@ def write_store(
         UserError: fewer than two classes, unreadable images, or images of several sizes and no `image_size`.
     """
     _check_classes(raw)
-    headers, failures = _headers(raw, image_size, channels)
-    _check_failures(failures, raw, on_error)
-    shape = _shape(headers, image_size, channels)
-    values, note = _value_range(raw, headers, shape[2], value_range)
+    plan, notes = _plan_of_like_images(raw, image_size, channels), list(raw.notes)
+    written = None if plan is None else _write_like_images(raw, folder, plan, on_error)
+    if plan is None or written is None:  # images of several kinds: every header is read before any image is decoded
+        headers, failures = _headers(raw, image_size, channels)
+        _check_failures(failures, raw, on_error)
+        shape = _shape(headers, image_size, channels)
+        values, note = _value_range(raw, headers, shape[2], value_range)
+        plan = Decoding(shape, image_size, values, None)
+        written = _write_images(raw, folder, plan, on_error, failures)
+        notes += note
+    _write_tables(raw, folder, plan.shape, *written, tuple(notes))
+
+
+def _plan_of_like_images(raw: RawImages, image_size: int | None, channels: int | None) -> Decoding | None:
+    """How to decode where all images may well be like the first, so that no header need be read beforehand.
+
+    None where they need not be alike (a size is asked for), were never files, or the first has more than 8 bits.
+    """
+    if image_size is not None or raw.pixels is not None:
+        return None
+    try:
+        first = read_header(source_of(raw, 0))
+    except UnreadableError:
+        return None
+    if first.deep or first.channels not in (1, 3):
+        return None
+    return Decoding(_shape(Counter([first]), None, channels), None, None, first)
+
+
+def _write_like_images(
+    raw: RawImages, folder: Path, plan: Decoding, on_error: str
+) -> tuple[np.ndarray, dict[int, str]] | None:
+    """As `_write_images`; None, the files half written, as soon as an image turns out to be unlike the others."""
+    try:
+        return _write_images(raw, folder, plan, on_error, {})
+    except UnlikeError:
+        return None
+
+
+def _write_images(
+    raw: RawImages, folder: Path, plan: Decoding, on_error: str, failures: dict[int, str]
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Writes the images and their moments; returns the digests [n, 32] and what cannot be read, with `failures`."""
     digests, moments = [], []
     with (folder / "images.npy").open("wb") as file:
-        _write_header(file, len(raw.paths), shape)
-        for part in _in_parallel(_decode, raw, shape, image_size, values):
+        _write_header(file, len(raw.paths), plan.shape)
+        for part in in_parallel(decode_part, raw, plan):
             file.write(part.pixels.data)  # plain writing is several times faster than filling a memory map page by page
             digests.append(part.digests)
             moments.append(part.moments)
-            failures |= part.failures
+            failures = failures | part.failures
         _check_failures(failures, raw, on_error)
         file.seek(0)
-        _write_header(file, len(raw.paths) - len(failures), shape)
+        _write_header(file, len(raw.paths) - len(failures), plan.shape)
     np.save(folder / "moments.npy", np.concatenate(moments))
-    _write_tables(raw, folder, np.concatenate(digests), shape, failures, (*raw.notes, *note))
+    return np.concatenate(digests), failures
 
 
 def _check_classes(raw: RawImages) -> None:
@@ -100,21 +125,14 @@ def _headers(raw: RawImages, image_size: int | None, channels: int | None) -> tu
     shallow = raw.packed is None and all(path.lower().endswith(_SHALLOW) for path in raw.paths)
     decided = image_size is not None and channels is not None
     if not (decided and shallow):
-        for found, broken in _in_parallel(_look, raw):
+        for found, broken in in_parallel(_look, raw):
             headers.update(found)
             failures |= broken
     return headers, {} if decided else failures  # decoding finds them all, with those that break further on
 
 
 def _look(part: RawImages, start: int) -> tuple[list[Header], dict[int, str]]:
-    return _attempt(len(part.paths), start, lambda item: read_header(source_of(part, item)))
-
-
-def source_of(part: RawImages, item: int) -> Source:
-    """The file of an image, or what that file would hold where it lies within a larger one."""
-    if part.packed is not None and part.places is not None:
-        return part.packed.read(part.places[item])
-    return part.root / part.paths[item]
+    return attempt(len(part.paths), start, lambda item: read_header(source_of(part, item)))
 
 
 def _shape(headers: Counter[Header], image_size: int | None, channels: int | None) -> tuple[int, int, int]:
@@ -172,63 +190,6 @@ def _value_range(
     return values, [describe_range(values, how)]
 
 
-def _decode(
-    part: RawImages, start: int, shape: tuple[int, int, int], image_size: int | None, values: ValueRange | None
-) -> Part:
-    def decode(item: int) -> np.ndarray:
-        if part.pixels is not None:
-            return _fit_array(part.pixels[item], shape)
-        return decode_file(source_of(part, item), image_size, shape[2], values)
-
-    decoded, failures = _attempt(len(part.paths), start, decode)
-    pixels = np.stack(decoded) if decoded else np.empty((0, *shape), np.uint8)
-    digests = b"".join(hashlib.sha256(image.data).digest() for image in pixels)
-    moments = np.array([_moments(image) for image in pixels], np.int64).reshape(-1, 2, shape[2])
-    return Part(pixels, np.frombuffer(digests, np.uint8).reshape(-1, 32), moments, failures)
-
-
-def _fit_array(pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """An image that never was a file: uint8 [h, w, c] -> uint8 of the shape of the store."""
-    if pixels.shape == shape:
-        return pixels
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    return fit(picture, None if pixels.shape[:2] == shape[:2] else shape[0], shape[2])
-
-
-def _moments(image: np.ndarray) -> np.ndarray:
-    """Sum and sum of squares of each channel: uint8 [H, W, C] -> int64 [2, C]."""
-    channels = image.reshape(-1, image.shape[2]).T.astype(np.float64)  # exact: sums of bytes stay far below 2^53
-    return np.stack([channels.sum(axis=1), np.einsum("cp,cp->c", channels, channels)]).astype(np.int64)
-
-
-def _attempt(count: int, start: int, read: Callable[[int], T]) -> tuple[list[T], dict[int, str]]:
-    """Reads the items below `count`; those that cannot be read come back as start + item, with the reason."""
-    values, failures = [], {}
-    for item in range(count):
-        try:
-            values.append(read(item))
-        except UnreadableError as error:
-            failures[start + item] = str(error)
-    return values, failures
-
-
-def _in_parallel(work: Callable[..., T], raw: RawImages, *arguments: object) -> Iterator[T]:
-    """Runs work(part, start, *arguments) on consecutive parts of the images, in processes when it pays; in order.
-
-    Processes, because decoding a small image is half Python; joblib's, because they need no guard in the user's script
-    and do not fork a process that has threads.
-    """
-    starts = range(0, len(raw.paths), _CHUNK)
-    if len(starts) < _PARALLEL_FROM:
-        for start in starts:
-            yield work(raw.part(start, start + _CHUNK), start, *arguments)
-        return
-    from joblib import Parallel, delayed  # a tenth of a second, which reopening a store need not wait for
-
-    tasks = (delayed(work)(raw.part(start, start + _CHUNK), start, *arguments) for start in starts)
-    yield from Parallel(n_jobs=-1, return_as="generator", max_nbytes=None, idle_worker_timeout=5)(tasks)
-
-
 def _check_failures(failures: dict[int, str], raw: RawImages, on_error: str) -> None:
     if not failures or (on_error == "skip" and len(failures) < len(raw.paths)):
         return
@@ -243,8 +204,8 @@ def _check_failures(failures: dict[int, str], raw: RawImages, on_error: str) -> 
 def _write_tables(
     raw: RawImages,
     folder: Path,
-    digests: np.ndarray,
     shape: tuple[int, int, int],
+    digests: np.ndarray,
     failures: dict[int, str],
     notes: tuple[str, ...],
 ) -> None:

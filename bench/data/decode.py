@@ -24,6 +24,10 @@ class UnreadableError(Exception):
     """An image that cannot be used; the message is the reason, in a few words."""
 
 
+class UnlikeError(Exception):
+    """An image that can be used, but whose header is not the one expected."""
+
+
 class Header(NamedTuple):
     """What a file says of itself before it is decoded: pixels down, pixels across, channels, bits a value.
 
@@ -59,7 +63,13 @@ def read_header(source: Source) -> Header:
         raise UnreadableError(_reason(error)) from error
 
 
-def decode_file(source: Source, image_size: int | None, channels: int, values: ValueRange | None = None) -> np.ndarray:
+def decode_file(
+    source: Source,
+    image_size: int | None,
+    channels: int,
+    values: ValueRange | None = None,
+    like: Header | None = None,
+) -> np.ndarray:
     """Decodes and fits one image: uint8 [H, W, C].
 
     Args:
@@ -67,16 +77,22 @@ def decode_file(source: Source, image_size: int | None, channels: int, values: V
         image_size: side of the square in pixels; None keeps the image as it is.
         channels: bands wanted.
         values: what becomes 0 and 255 where an image has more than 8 bits a value.
+        like: the header that the image should have; None: any.
 
     Raises:
         UnreadableError: as `read_header`, the data are damaged or cut short, or the bands are others.
+        UnlikeError: the header is another.
     """
     try:
         bands = _tiff_bands(source)
         if bands is not None:
+            if like is not None:
+                raise UnlikeError
             return _reduce(bands, image_size, channels, values)
         with Image.open(_opened(source)) as image:
             header = _check(image)
+            if like is not None and header != like:
+                raise UnlikeError
             if header.deep:
                 return _reduce(np.asarray(image)[:, :, None], image_size, channels, values)
             if channels not in (1, 3):
@@ -84,7 +100,7 @@ def decode_file(source: Source, image_size: int | None, channels: int, values: V
             if image_size is not None:
                 image.draft(None, (2 * image_size, 2 * image_size))  # JPEG only: large ones are decoded at a fraction
             return fit(image, image_size, channels)
-    except UnreadableError:
+    except (UnreadableError, UnlikeError):
         raise
     except Exception as error:
         raise UnreadableError(_reason(error)) from error

@@ -53,19 +53,26 @@ def choose_encoder(root: Path, dataset: str | None = None, key: str | None = Non
     """
     if not root.is_dir():
         raise UserError(f"--results: no folder {str(root)!r}")
-    kept = {artifact.key: artifact.path for artifact in Artifacts(root).complete() if artifact.kind == "encoders"}
+    kept = Artifacts(root).keys("encoders")
     if key is not None and key not in kept:
         raise unknown("pretraining", key, kept, "--encoder")
     table = _scores(root, [key] if key else list(kept))
     if not len(table):
-        return None if key is None else Chosen(kept[key], "last", f"the encoder {key}")
+        return None if key is None else Chosen(_folder(root, key), "last", f"the encoder {key}")
     best = (
         _comparable(table, dataset)
         .sort("score", "pretrain_key", "layer", descending=[True, False, False])
         .row(0, named=True)
     )
     name = f"{best['method']} ({best['encoder']}, {best['layer']}), best by {best['protocol']} on {best['dataset']}"
-    return Chosen(kept[best["pretrain_key"]], best["layer"], name)
+    return Chosen(_folder(root, best["pretrain_key"]), best["layer"], name)
+
+
+def _folder(root: Path, key: str) -> Path:
+    folder = Artifacts(root).find("encoders", key)
+    if folder is None:
+        raise UserError(f"--encoder: {key!r} was damaged, and is in quarantine now")
+    return folder
 
 
 def _scores(root: Path, keys: list[str]) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.engine.loggers import logging_to, score_points
 from bench.engine.pictures import write_answers
 from bench.engine.pretrain import ensure_trained
 from bench.engine.rows import score_rows, unscored_rows
@@ -145,3 +146,5 @@ class _Task:
             write_answers(self.folder, scores)
         Fragments(self.site.root, "rows").write(frame)
         self.rows += frame.height
+        with logging_to(self.site.loggers, self.site.root, self.pretraining.key, self.pretraining.options) as hand_over:
+            hand_over(score_points(frame))

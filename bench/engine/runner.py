@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,12 +56,13 @@ def make_plan(study: Study, root: Path) -> Plan:
     return build_plan(study, record, trial_records(root))
 
 
-def run(study: Study, root: Path, console: Console, address: str | None = None) -> Summary:
+def run(study: Study, root: Path, console: Console, address: str | None = None, loggers: Sequence[str] = ()) -> Summary:
     """Runs what the store lacks of a study; a second call schedules nothing.
 
     Args:
         root: the results folder; made if it does not exist.
         address: of a Ray cluster; None joins the one that runs here, or starts one.
+        loggers: names of live loggers, of `bench.engine.loggers`; they change no number and no key.
 
     Raises:
         UserError: bad data, a request that no node can serve, a folder that cannot be written.
@@ -81,15 +82,17 @@ def run(study: Study, root: Path, console: Console, address: str | None = None) 
         return Summary(key, 0, (), {})
     from bench.engine.checks import check_names
     from bench.engine.cluster import connected, preflight
+    from bench.engine.loggers import prepare_loggers
     from bench.engine.sharing import check_shared
 
     check_names(plan)
+    prepared = prepare_loggers(loggers, root)
     with connected(address) as cluster:
         console.print(cluster.description, highlight=False)
         preflight(cluster, study.resources)
         check_shared(root)
         key = write_manifest(root, plan)
-        return _Run(plan, root, console, cluster, present, key).run(todo, searches)
+        return _Run(plan, root, console, cluster, present, key, prepared).run(todo, searches)
 
 
 def _put_damaged_aside(root: Path, console: Console) -> None:
@@ -114,11 +117,20 @@ def _say_left_out(record: DataRecord, console: Console) -> None:
 class _Run:
     """One sitting of a study on a connected cluster."""
 
-    def __init__(self, plan: Plan, root: Path, console: Console, cluster: Cluster, present: set[str], key: str) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        root: Path,
+        console: Console,
+        cluster: Cluster,
+        present: set[str],
+        key: str,
+        loggers: tuple[str, ...],
+    ) -> None:
         from bench.engine.site import Site
 
         self.plan, self.root, self.key, self.present, self.cluster = plan, root, key, present, cluster
-        self.site = Site(root.resolve(), plan.study.data, plan.study.resources)
+        self.site = Site(root.resolve(), plan.study.data, plan.study.resources, loggers)
         self.console = console
 
     def run(self, todo: list[Pretraining], searches: list[Search]) -> Summary:

@@ -16,7 +16,7 @@ from bench.study.spec import DataSpec, Resources
 
 @dataclass(frozen=True)
 class Site:
-    """Sent with every task: the results root, the data and the resources of one pretraining.
+    """Sent with every task: the results root, the data and resources of one pretraining, and the live loggers.
 
     Where the results lie at an address, it is the address that travels: every node has a folder of its own for it.
     """
@@ -24,9 +24,10 @@ class Site:
     root: Path
     data: DataSpec
     resources: Resources
+    loggers: tuple[str, ...] = ()
 
-    def __reduce__(self) -> tuple[Callable[..., Site], tuple[str, DataSpec, Resources]]:
-        return _arrived, (place_of(self.root), self.data, self.resources)
+    def __reduce__(self) -> tuple[Callable[..., Site], tuple[str, DataSpec, Resources, tuple[str, ...]]]:
+        return _arrived, (place_of(self.root), self.data, self.resources, self.loggers)
 
     @property
     def device(self) -> str:
@@ -42,8 +43,8 @@ class Site:
         torch.set_num_threads(self.resources.cpus_per_worker)
 
 
-def _arrived(place: str, data: DataSpec, resources: Resources) -> Site:
-    return Site(open_place(place, fresh=False), data, resources)
+def _arrived(place: str, data: DataSpec, resources: Resources, loggers: tuple[str, ...]) -> Site:
+    return Site(open_place(place, fresh=False), data, resources, loggers)
 
 
 @lru_cache(maxsize=2)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from bench.engine.loggers import logged, logging_to
 from bench.engine.pictures import write_pictures
 from bench.engine.site import Site
 from bench.engine.stages import train_stages
@@ -82,18 +83,19 @@ def train(
         method.bind(data.images.masks, data.splits.pretraining)
     folder = Artifacts(site.root).path("checkpoints", key)
     folder.mkdir(parents=True, exist_ok=True)
-    result = train_stages(
-        method,
-        data.images.images,
-        options,
-        key,
-        pool=data.splits.pretraining,
-        checkpoints=folder,
-        on_epoch=on_epoch,
-        rank=rank,
-        world=world,
-        device=site.device,
-    )
+    with logging_to(site.loggers if rank == 0 else (), site.root, key, options) as hand_over:
+        result = train_stages(
+            method,
+            data.images.images,
+            options,
+            key,
+            pool=data.splits.pretraining,
+            checkpoints=folder,
+            on_epoch=logged(on_epoch, hand_over),
+            rank=rank,
+            world=world,
+            device=site.device,
+        )
     return method, result
 
 

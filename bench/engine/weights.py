@@ -84,6 +84,7 @@ def _unknown(root: Path, key: str) -> UserError:
     """The error for a key that the store lacks: of its pretrainings those of nearest key, then the newest."""
     kept = sorted(Artifacts(root).complete(), key=lambda artifact: -artifact.used)
     keys = [artifact.key for artifact in kept if artifact.kind == "encoders"]
+    keys += sorted(Artifacts(root).keys("encoders") - set(keys))  # at the address of the results
     near = [name for name in keys if key and name.startswith(key)] + get_close_matches(key, keys, n=3)
     named = list(dict.fromkeys([*near, *keys]))[:_NAMED]
     hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -49,11 +49,15 @@ def claim_lines(table: pl.DataFrame) -> list[str]:
 
 
 def part_text(part: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> str:
-    """What one of the parts of a claim measured; `A against B, refuted: ` leads, where there are several."""
+    """What one of the parts of a claim measured; what tells it from the other parts, and its verdict, lead."""
     text = effect_text(part)
     if len(parts) < 2 or part["better"] is None:
         return text
-    return f"{part['better']} against {part['worse']}, {part['part_verdict']}: {text[0].lower()}{text[1:]}"
+    budgets = {other["label_budget"] for other in parts}
+    sides = {(other["better"], other["worse"]) for other in parts}
+    where = f"at budget {part['label_budget']}" if part["label_budget"] and len(budgets) > 1 else ""
+    who = "" if where and len(sides) == 1 else f"{part['better']} against {part['worse']}"
+    return f"{' '.join(filter(None, (who, where)))}, {part['part_verdict']}: {text[0].lower()}{text[1:]}"
 
 
 def setting_text(side: object) -> str:

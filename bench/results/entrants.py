@@ -113,18 +113,30 @@ def _values(
 
 
 def _varying_settings(combinations: list[dict[str, Any]]) -> Mapping[str | None, frozenset[str]]:
-    """For each protocol, the settings that are not the same in all its entrants."""
+    """For each protocol, settings that tell all of its entrants apart; none that others make superfluous.
+
+    Numbers, lists and what may be absent go first: the words of a study say best what its entries are for.
+    """
     seen: defaultdict[str | None, list[dict[str, Any]]] = defaultdict(list)
     for row in combinations:
         if row["protocol_options"] is not None:
             seen[row["protocol"]].append(_json(row["protocol_options"]))
-    varying: defaultdict[str | None, frozenset[str]] = defaultdict(frozenset)
+    found: defaultdict[str | None, frozenset[str]] = defaultdict(frozenset)
     for protocol, options in seen.items():
-        keys = {key for option in options for key in option} - _TOLD_ELSEWHERE
-        varying[protocol] = frozenset(
-            key for key in keys if len({json.dumps(option.get(key), sort_keys=True) for option in options}) > 1
-        )
-    return varying
+        kept = sorted({key for option in options for key in option} - _TOLD_ELSEWHERE)
+        texts = {key: [json.dumps(option.get(key), sort_keys=True) for option in options] for key in kept}
+        whole = _distinct(texts, kept)
+        for key in sorted(kept, key=lambda key: all(isinstance(option.get(key), str) for option in options)):
+            rest = [other for other in kept if other != key]
+            if _distinct(texts, rest) == whole:
+                kept = rest
+        found[protocol] = frozenset(kept)
+    return found
+
+
+def _distinct(texts: Mapping[str, list[str]], keys: list[str]) -> int:
+    """How many different entries the settings of these names tell apart."""
+    return len(set(zip(*(texts[key] for key in keys), strict=True))) if keys else 1
 
 
 def _bracket(settings: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Results to take away: rows and leaderboard as Parquet or CSV, LaTeX, figures, or a bundle to check."""
+"""Results to take away: rows and leaderboard as Parquet or CSV, LaTeX, figures, an Optuna storage, a bundle."""
 
 from __future__ import annotations
 
@@ -104,12 +104,21 @@ def _bundle(source: Source, to: Path) -> list[Path]:
     return write_bundle(source.root, to, source.opened, source.rows, source.trials, source.board)
 
 
+def _optuna(source: Source, to: Path) -> list[Path]:
+    from bench.results.optuna_storage import write_storage  # Optuna: only where its storage is wanted
+
+    if source.opened.study is None:
+        raise UserError("--format optuna: these results know of no study, and so not what the trials were drawn from")
+    return [write_storage(source.trials, source.opened.study.spec, to)]
+
+
 FORMATS: dict[str, Callable[[Source, Path], list[Path]]] = {
     "parquet": _parquet,
     "csv": _csv,
     "latex": _latex,
     "figures": _figures,
     "bundle": _bundle,
+    "optuna": _optuna,
 }
 
 

@@ -28,6 +28,20 @@ def write_figures(opened: Opened, board: Board, to: Path) -> list[Path]:
     Returns:
         The files written: those for print, then HTML pages; the last is the copy of Plotly that the pages read.
     """
+    looks = styles(board.frame["entrant"].to_list(), board.reference)
+    written = [_page(to / f"{name}.html", figure, name) for name, figure in board_figures(opened, board).items()]
+    with replacing(to / _SCRIPT) as temporary:
+        temporary.write_text(get_plotlyjs(), encoding="utf-8")
+    return [*write_print_figures(opened, board, looks, to), *written, to / _SCRIPT]
+
+
+def board_figures(opened: Opened, board: Board) -> dict[str, go.Figure]:
+    """Figures of the best entrants and the references, by name.
+
+    Returns:
+        "curves" (score against labels), "labels_saved", "leaderboard" (a forest plot), and "plane_1" and on, a noise
+        plane each, where the study has one.
+    """
     ranked = board.ranked.with_row_index("line")
     shown = ranked.filter((ranked["line"] < MOST) | ranked["is_reference"]).drop("line")
     order = shown["entrant"].to_list()
@@ -39,14 +53,12 @@ def write_figures(opened: Opened, board: Board, to: Path) -> list[Path]:
     pages = {"curves": curves, "labels_saved": saved, "leaderboard": forest}
     for number, plane in enumerate(planes(opened, board.metric), start=1):
         pages[f"plane_{number}"] = plane_figure(plane)
-    written = [_page(to / f"{name}.html", figure, name) for name, figure in pages.items()]
-    with replacing(to / _SCRIPT) as temporary:
-        temporary.write_text(get_plotlyjs(), encoding="utf-8")
-    return [*write_print_figures(opened, board, looks, to), *written, to / _SCRIPT]
+    for figure in pages.values():
+        figure.update_layout(template="plotly_white")
+    return pages
 
 
 def _page(path: Path, figure: go.Figure, name: str) -> Path:
-    figure.update_layout(template="plotly_white")
     config = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"format": "svg", "filename": name}}
     text = figure.to_html(include_plotlyjs="directory", config=config, full_html=True)
     with replacing(path) as temporary:

@@ -15,6 +15,7 @@ from bench.store.datasets import GENERATED
 from bench.study.axes import Distribution, parse_distribution
 from bench.study.claims import Claim
 from bench.study.protocols import ALL, PROTOCOLS, ProtocolOptions
+from bench.study.protocols.class_map import ClassMapOptions
 
 
 class Model(BaseModel):
@@ -202,6 +203,19 @@ class Study(Model):
         if not isinstance(value, list | tuple) or not value:
             raise ValueError(f"a non-empty list of {{protocol: ..., ...}} is needed, but got {value!r}")
         return tuple(entry for index, item in enumerate(value) for entry in _entries(index, item))
+
+    @model_validator(mode="after")
+    def _one_class_set(self) -> Study:
+        """Scores over different classes are not on one scale: no leaderboard, reference or claim could hold both."""
+        dense = [(index, entry) for index, entry in enumerate(self.evaluate) if isinstance(entry, ClassMapOptions)]
+        for index, entry in dense[1:]:
+            if entry.class_map != dense[0][1].class_map:
+                raise ValueError(
+                    f"evaluate.{index}.class_map: differs from that of evaluate.{dense[0][0]}, and scores over other "
+                    "classes cannot be compared; make it a study of its own: with the same results folder it finds the "
+                    "pretrainings of this one"
+                )
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """The resolved study as JSON data; reading it again gives the same study."""

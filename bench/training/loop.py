@@ -33,13 +33,17 @@ CUDA_LOSSES = 32  # steps between looks at the loss on a GPU, where every look w
 
 @dataclass(frozen=True)
 class EpochReport:
-    """How a pretraining stands behind an epoch (counted from 1); the speed is over all workers, of this sitting."""
+    """How a pretraining stands behind an epoch (counted from 1); the speed is over all workers, of this sitting.
+
+    `loss` is the mean of the epoch's `step_losses`.
+    """
 
     epoch: int
     epochs: int
     loss: float
     images_per_second: float
     method: Method
+    step_losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -264,8 +268,9 @@ class _Training:
         proceed = True
         if on_epoch is not None:
             epoch = self.progress.step // self.batches.per_epoch
-            loss = float(np.mean(self.progress.step_losses[-self.batches.per_epoch :]))
-            proceed = on_epoch(EpochReport(epoch, self.options.epochs, loss, speed, self.method))
+            losses = tuple(self.progress.step_losses[-self.batches.per_epoch :])
+            loss = float(np.mean(losses))
+            proceed = on_epoch(EpochReport(epoch, self.options.epochs, loss, speed, self.method, losses))
             self.method.train()
         if self.world == 1:
             return proceed

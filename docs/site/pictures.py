@@ -23,7 +23,9 @@ def shown() -> dict[str, set[str]]:
     """The figures that pages show, by the name of the bundle."""
     found: dict[str, set[str]] = {}
     for page in DOCS.rglob("*.md"):
-        for name, figure in re.findall(r"pictures/(\w+)_(forest|curves)\.svg", page.read_text(encoding="utf-8")):
+        for name, figure in re.findall(
+            r"pictures/((?:paper|mae)\w+)_(forest|curves)\.svg", page.read_text(encoding="utf-8")
+        ):
             found.setdefault(name, set()).add(figure)
     return found
 

@@ -155,8 +155,8 @@ def test_processes_read_what_one_process_reads(tree: Tree, monkeypatch: pytest.M
     root = tree({"ant": 5, "bee": 4})
     (root / "ant/003.png").write_text("broken")
     alone = build(root, on_error="skip", name="alone")
-    monkeypatch.setattr("bench.data.build._CHUNK", 2)
-    monkeypatch.setattr("bench.data.build._PARALLEL_FROM", 2)
+    monkeypatch.setattr("bench.data.parts._CHUNK", 2)
+    monkeypatch.setattr("bench.data.parts._PARALLEL_FROM", 2)
     together = build(root, on_error="skip", name="together")
     assert together.fingerprint == alone.fingerprint
     assert together.skipped == alone.skipped

@@ -7,8 +7,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tests.faults import harmed, killed
 from tests.faults.ground import Ground, Tally
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     tallies = _run(asked)
     asked.json.parent.mkdir(parents=True, exist_ok=True)
-    asked.json.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1) + "\n")
+    asked.json.write_text(json.dumps([_plain(tally) for tally in tallies], indent=1) + "\n")
     print("\n".join(table(tallies)))
     return 0 if all(tally.passed for tally in tallies) else 1
 
@@ -76,8 +76,12 @@ def _one(ground: Ground, name: str, case: Case, faults: int) -> Tally:
         tally.lost += 1
         tally.notes[f"broke: {str(error)[-1500:]}"] += 1
     tally.seconds = time.perf_counter() - began
-    print(table([tally])[-1], dict(tally.notes), file=sys.stderr, flush=True)
+    print(table([tally])[2], dict(tally.notes), file=sys.stderr, flush=True)
     return tally
+
+
+def _plain(tally: Tally) -> dict[str, Any]:
+    return {**vars(tally), "notes": dict(tally.notes)}
 
 
 def table(tallies: list[Tally]) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+import resource
 import shutil
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Ground:
 
     @cached_property
     def truth(self) -> Truth:
-        return Truth(self, STUDY)
+        return Truth(self)
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -108,34 +108,56 @@ class Run:
 
 
 class Truth:
-    """The undisturbed run."""
+    """The undisturbed run of the study, or of what `change` makes of it."""
 
-    def __init__(self, ground: Ground, study: dict[str, Any]) -> None:
+    def __init__(
+        self, ground: Ground, change: Callable[[dict[str, Any]], None] | None = None, with_ray: bool = False
+    ) -> None:
         self.run = ground.fresh()
-        began = time.perf_counter()
-        self.run.finish()
-        self.seconds = time.perf_counter() - began
+        if change is not None:
+            change(self.run.study)
+        began = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if with_ray:
+            from tests.faults.nodes import Driver
+
+            if Driver(self.run).wait():
+                raise RuntimeError(f"an undisturbed run failed: {self.run.log.read_text()[-2000:]}")
+        else:
+            self.run.finish()
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.seconds = now.ru_utime + now.ru_stime - began.ru_utime - began.ru_stime  # of the CPU
         self.seen = self.run.look()
         self.steps, self.scored = self.run.done()
         if sorted(self.seen["keys"]) != sorted(self.seen["expected"]):
             raise RuntimeError("the undisturbed run itself is not complete")
 
 
-def compare(tally: Tally, run: Run, needed: tuple[int, int], same: Callable[[str, Any, Any], bool] | None = None) -> None:
+def compare(
+    tally: Tally,
+    run: Run,
+    needed: tuple[int, int],
+    same: Callable[[str, Any, Any], bool] | None = None,
+    truth: Truth | None = None,
+) -> None:
     """Adds one finished run to the tally.
 
     Args:
         needed: training steps and rows that the run had to do without a disturbance.
         same: of method, row and undisturbed row: whether their values are the same; None: bit for bit.
+        truth: to compare with; None: that of the ground.
     """
-    truth, seen = run.ground.truth, run.look()
+    truth, seen = truth or run.ground.truth, run.look()
     tally.runs += 1
     tally.rows += len(truth.seen["expected"])
     tally.lost += len(set(truth.seen["expected"]) - set(seen["keys"]))
-    tally.duplicated += len(seen["keys"]) - len(set(seen["keys"])) + len(set(seen["keys"]) - set(truth.seen["expected"]))
+    tally.duplicated += (
+        len(seen["keys"]) - len(set(seen["keys"])) + len(set(seen["keys"]) - set(truth.seen["expected"]))
+    )
     for key, row in seen["rows"].items():
         undisturbed = truth.seen["rows"].get(key)
-        equal = row == undisturbed if same is None else undisturbed is not None and same(row["method"], row, undisturbed)
+        equal = (
+            row == undisturbed if same is None else undisturbed is not None and same(row["method"], row, undisturbed)
+        )
         tally.different += not equal
     if seen["damaged"]:
         tally.different += len(seen["damaged"])

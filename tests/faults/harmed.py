@@ -34,7 +34,7 @@ def harmed(kind: str) -> Callable[[Ground, Tally, int], None]:
     """A case: a file of this kind is cut short, or one of its bits flipped, in results that are complete."""
 
     def case(ground: Ground, tally: Tally, faults: int) -> None:
-        rng, (pattern, hidden) = ground.rng(tally.case), _KEPT[kind]
+        rng, (pattern, hidden), flat = ground.rng(tally.case), _KEPT[kind], kind == "fragment"
         while tally.faults < faults:
             run = ground.finished()
             for name in hidden:
@@ -42,7 +42,8 @@ def harmed(kind: str) -> Callable[[Ground, Tally, int], None]:
             left = [path for path in run.root.glob(pattern) if path.is_file() and path.stat().st_size]
             for _ in range(min(faults - tally.faults, 3 if kind in ("fragment", "features", "encoder") else 1)):
                 chosen = pick(rng, left)
-                left = [path for path in left if path.parent != chosen.parent or kind == "fragment" and path != chosen]
+                # of a folder that is put aside as one, one file
+                left = [path for path in left if path != chosen and (flat or path.parent != chosen.parent)]
                 tally.notes[damage(rng, chosen)] += 1
                 tally.faults += 1
                 if not left:

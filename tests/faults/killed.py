@@ -19,7 +19,7 @@ import bench.store.trials as trials_module
 import bench.study.manifest as manifest_module
 from bench.store.trials import read_trials, write_trial
 from tests.faults.ground import Ground, Run, Tally, compare
-from tests.faults.processes import ask, ended, kill, kill_after, start, wait
+from tests.faults.processes import ask, kill_after, reaches, start, wait
 from tests.faults.study import Patch
 
 # What changes a results folder: each is a moment before which, or behind which, a process may die.
@@ -141,13 +141,11 @@ def at_once(ground: Ground, tally: Tally, faults: int) -> None:
     for number in range(faults):
         run = ground.fresh()
         first = run.start()
-        time.sleep(float(rng.uniform(0, 0.5 * truth.seconds)))
+        reaches(first, float(rng.uniform(0, 0.5 * truth.seconds)))
         second = run.start()
         tally.faults += 1
         if number % 2:
-            time.sleep(float(rng.uniform(0, truth.seconds)))
-            if ended(first) is None:
-                kill(first)
+            kill_after(first, float(rng.uniform(0, 0.6 * truth.seconds)))
         elif status := wait(first):
             tally.notes[f"the first ended with {status}"] += 1
             tally.notes[_last_line(run)] += 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _POLL = 0.005
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def start(log: Path, function: Callable[..., Any], *arguments: Any) -> int:
@@ -42,7 +43,7 @@ def ended(process: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def wait(process: int, seconds: float = 300.0) -> int:
+def wait(process: int, seconds: float = 900.0) -> int:
     """Waits for a process; one that takes longer is killed.
 
     Raises:
@@ -68,14 +69,26 @@ def kill(process: int, number: int = signal.SIGKILL) -> int:
     return status
 
 
-def kill_after(process: int, seconds: float, number: int = signal.SIGKILL) -> bool:
-    """Sends a signal after so many seconds; whether the process was still running then."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if ended(process) is not None:
-            return False
+def spent(process: int) -> float:
+    """CPU seconds that a process has had: its own clock, which runs as it gets on."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def reaches(process: int, seconds: float) -> bool:
+    """Waits until a process has had so many CPU seconds; False where it ended before."""
+    begun = spent(process)
+    while os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if spent(process) - begun >= seconds:
+            return True
         time.sleep(_POLL)
-    if ended(process) is not None:
+    return False
+
+
+def kill_after(process: int, seconds: float, number: int = signal.SIGKILL) -> bool:
+    """Sends a signal after so many CPU seconds; whether the process was still running then."""
+    if not reaches(process, seconds):
+        wait(process)
         return False
     kill(process, number)
     return True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -113,3 +114,19 @@ def test_an_absent_reference_of_a_study_matches_nothing_and_one_typed_is_an_erro
     assert match_reference(["dino+linear"], known()) == ()
     with pytest.raises(UserError, match=r"reference: unknown entrant 'pixel\+linear'.*pixels \+ linear"):
         check_reference(["pixel+linear"], known())
+
+
+def test_names_hold_no_more_settings_than_tell_entries_apart() -> None:
+    def entry(**options: Any) -> dict[str, Any]:
+        row = dict.fromkeys(IDENTITY) | {"method": "mae", "protocol": "fusion"}
+        return row | {"axes": None, "protocol_options": json.dumps(options)}
+
+    probes = entry(head="linear", imbalance="none", c_grid=[0.1, 1], lr=None, epochs=60)
+    trained = [entry(head="mlp", imbalance=name, c_grid=[1], lr=0.003, epochs=40) for name in ("none", "focal")]
+    assert entrant_names([probes, *trained]) == [
+        "mae + fusion[head=linear, imbalance=none]",
+        "mae + fusion[head=mlp, imbalance=none]",
+        "mae + fusion[head=mlp, imbalance=focal]",
+    ]
+    rates = [entry(head="mlp", lr=lr) for lr in (0.1, None)]
+    assert entrant_names(rates) == ["mae + fusion[lr=0.1]", "mae + fusion[lr=null]"]

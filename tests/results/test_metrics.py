@@ -21,12 +21,13 @@ CLASSIFIED = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "correc
 
 def measured_in(root: Path, metrics: Sequence[str], entrant: str | None = None) -> Path:
     """Rewrites the rows: their accuracy becomes these metrics, and what belongs to classification goes."""
-    for path in (root / "rows").glob("*.parquet"):
+    for path in list((root / "rows").glob("*.parquet")):
         rows = pl.read_parquet(path)
+        path.unlink()  # its name says what was in it
         chosen = pl.lit(True) if entrant is None else pl.col("method") == entrant
         gone = [pl.when(~chosen).then(pl.col(name)).alias(name) for name in CLASSIFIED if name not in metrics]
         new = [pl.when(chosen).then(pl.col("accuracy")).alias(name) for name in metrics]
-        rows.with_columns(*new, *gone).write_parquet(path)
+        rows.with_columns(*new, *gone).write_parquet(path.with_name(f"{path.name.partition('.')[0]}.parquet"))
     return root
 
 

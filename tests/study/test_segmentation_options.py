@@ -137,3 +137,10 @@ class TestObjective:
         }
         with pytest.raises(UserError, match=r"search.objective: segmentation: 'pca_pixels' gives one vector"):
             planned(masked, {"methods": ["random_init"]}, search={"objective": "segmentation.miou@20"}, **changes)
+
+
+def test_one_study_has_one_class_set() -> None:
+    coarse = {**RAW["evaluate"][0], "class_map": {"wet": ["water"], "dry": ["road", "land"]}}
+    with pytest.raises(UserError, match=r"evaluate.1.class_map: differs from that of evaluate.0"):
+        parse_study({**RAW, "evaluate": [RAW["evaluate"][0], coarse]}, "test")
+    assert len(parse_study({**RAW, "evaluate": [coarse, {**coarse, "loss": "ce"}]}, "test").evaluate) == 2

@@ -14,7 +14,7 @@ from bench.methods.registry import build_method
 from bench.study.methods import METHODS, RandomInitOptions, TrainedOptions
 from bench.training import batches as batches_module
 from bench.training.batches import Batches
-from bench.training.checkpoint import save_checkpoint
+from bench.training.checkpoint import read_checkpoint, save_checkpoint
 from bench.training.loop import EpochReport, TrainingResult, pretrain
 
 Make = Callable[..., tuple[Method, TrainedOptions]]
@@ -212,3 +212,15 @@ def test_a_pool_too_large_to_keep_is_read_batch_by_batch(tmp_path: Path, monkeyp
 def test_a_batch_that_does_not_fit_is_an_error(batch_size: int, world: int, says: str, images: np.ndarray) -> None:
     with pytest.raises(UserError, match=says):
         Batches(images, np.arange(40), batch_size, seed=0, world=world)
+
+
+def test_a_checkpoint_with_one_wrong_bit_is_put_aside(tmp_path: Path) -> None:
+    """torch itself would read it."""
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"weights": torch.zeros(1000)})
+    content = bytearray(path.read_bytes())
+    content[content.index(bytes(2000)) + 1000] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)["weights"].any()
+    assert read_checkpoint(path) is None
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt.damaged"]

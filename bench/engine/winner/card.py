@@ -50,7 +50,7 @@ def describe(
             "protocol_options": json.loads(row["protocol_options"]),
             "selected": json.loads(row["selected"]),
             "n_selection_labels": row["n_selection_labels"],
-            "scores": {name: row[name] for name in _SCORES},
+            "scores": {name: _number(row[name]) for name in _SCORES},
         },
         "leaderboard": {
             "study": contender.study,
@@ -91,5 +91,6 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | None) -> float | None:
+    """JSON has no word for what is not a number."""
     return None if value != value else value

@@ -58,7 +58,7 @@ def pick(contenders: Sequence[Contender], asked: str) -> tuple[Contender, list[s
         if reason is None:
             return contender, passed
         passed.append(f"place {contender.place}, {contender.entrant}: {reason}")
-    found = "; ".join(passed[:3]) or "nothing is scored at this label budget"
+    found = "; ".join(passed[:3]) or "the study has no score of it at this label budget (another: --study NAME)"
     raise UserError(f"weights: {asked!r} leaves nothing to take home: {found}; valid: protocols {', '.join(REFITS)}")
 
 
@@ -129,7 +129,7 @@ def _quality(evaluation: Evaluation, refit: Refit, metric: str) -> float:
         features = torch.from_numpy(np.array(evaluation.features.layer(evaluation.cells[0].layer)[held]))
         logits = refit.head(features)
     else:
-        logits = logits_of(WinnerModel(refit.encoder, "last", refit.head), evaluation.dataset.images.images[held])
+        logits = logits_of(WinnerModel(refit.encoder, "last", refit.head), evaluation.dataset.images.images, held)
     shares = torch.softmax(logits.double(), 1).numpy()
     return float(measure(shares[None], evaluation.dataset.splits.labels[held]).metrics[metric][0])
 

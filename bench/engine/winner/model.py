@@ -34,9 +34,9 @@ class WinnerModel(nn.Module):
 
 
 @torch.inference_mode()
-def logits_of(model: WinnerModel, images: np.ndarray) -> Tensor:
-    """Logits, float32 [N, K], of stored images, uint8 [N, H, W, C], some at a time."""
-    parts = np.split(np.arange(len(images)), range(_BATCH, len(images), _BATCH))
+def logits_of(model: WinnerModel, images: np.ndarray, indices: np.ndarray) -> Tensor:
+    """Logits, float32 [n, K], of some of the stored images, uint8 [N, H, W, C], read a batch at a time."""
+    parts = np.split(indices, range(_BATCH, len(indices), _BATCH))
     return torch.cat([model(to_float(images[part])) for part in parts])
 
 

@@ -143,12 +143,13 @@ def _timm_lines(card: Mapping[str, Any]) -> list[str]:
         f'norm={normed}, output_fmt="NCHW", intermediates_only=True)[0]',
         f"    features = maps.mean((2, 3)){rounded}",
         '    points = (features.double() - head["mean"]) * head["scale"]',
-        *_head_lines(winner["head"]),
+        *head_lines(winner["head"]),
         *_use("model(images)"),
     ]
 
 
-def _head_lines(head: Mapping[str, Any]) -> list[str]:
+def head_lines(head: Mapping[str, Any]) -> list[str]:
+    """The rest of a function that knows `points`, standardised features, and returns calibrated logits."""
     lines = ["    points = torch.nn.functional.normalize(points)"] if head["unit"] else []
     if head["kind"] == "linear":
         return [*lines, '    return (points @ head["weight"] + head["bias"]) / card["winner"]["temperature"]']

@@ -67,7 +67,7 @@ def predict(winner: Path, images: Path, to: Path) -> Predicted:
         kept, pixels, unread = _read(images, paths[start : start + _BATCH], card["input"])
         skipped += unread
         if kept:
-            shares = torch.softmax(logits_of(model, pixels).double(), 1).numpy()
+            shares = torch.softmax(logits_of(model, pixels, np.arange(len(pixels))).double(), 1).numpy()
             parts.append(_table(kept, shares, card["classes"]))
     if not parts:
         raise UserError(f"IMAGES: none of {len(paths)} images in {str(images)!r} can be read: {': '.join(skipped[0])}")

@@ -21,7 +21,7 @@ from bench.engine.winner.choice import Candidate, candidates, choose, validation
 from bench.engine.winner.heads import save_head
 from bench.engine.winner.model import WinnerModel, logits_of
 from bench.engine.winner.page import PAGE, write_page
-from bench.engine.winner.program import write_onnx, write_program
+from bench.engine.winner.program import CHECKED, write_onnx, write_program
 from bench.engine.winner.words import summary
 from bench.errors import UserError
 from bench.methods.encoder import CARD, WEIGHTS, Encoder, load_encoder, save_encoder
@@ -73,7 +73,7 @@ def _write(folder: Path, chosen: Candidate, dataset: Dataset, described: dict[st
     calibration, exported = _calibrate(model, dataset, chosen)
     save_head(chosen.refit.head, folder)
     untraced = write_program(model, folder)
-    made = write_onnx(model, folder, dataset.images.images[dataset.splits.test]) if onnx else None
+    made = write_onnx(model, folder, dataset.images.images[dataset.splits.test[:CHECKED]]) if onnx else None
     described |= {"temperature": model.temperature, "calibration": calibration, "exported": exported}
     card = write_card(folder, described | {"program": untraced or "ok", "onnx": made})
     write_page(folder, card)
@@ -95,10 +95,10 @@ def _calibrate(model: WinnerModel, dataset: Dataset, chosen: Candidate) -> tuple
     """Sets the model's temperature on the validation labels; what that did, and how the network as written scores."""
     splits, images, held = dataset.splits, dataset.images.images, validation_of(dataset)
     labels, known = (torch.from_numpy(splits.labels[part]) for part in (splits.test, held))
-    test = logits_of(model, images[splits.test])
+    test = logits_of(model, images, splits.test)
     before = calibration_error(test, labels)
     if len(held):
-        model.temperature = fit_temperature(logits_of(model, images[held]), known)
+        model.temperature = fit_temperature(logits_of(model, images, held), known)
     after = calibration_error(test.double() / model.temperature, labels)
     calibration = {"labels": "validation split", "n_labels": len(held), "ece": after, "ece_before": before}
     right = (test.argmax(1) == labels).numpy()
