@@ -123,6 +123,12 @@ def test_shells_complete_it(site: Path, tmp_path: Path, shell: str) -> None:
 
 
 def test_the_completion_script_is_shown(site: Path, tmp_path: Path) -> None:
-    shown = bench(site, tmp_path, "--show-completion", "bash")
+    shown = subprocess.run(
+        [sys.executable, "-P", "-m", "bench.cli", "--show-completion", "bash"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+    )
     assert shown.returncode == 0, shown.stderr
     assert "complete -o default -F" in shown.stdout

@@ -48,8 +48,8 @@ def write_storage(trials: pl.DataFrame, spec: Mapping[str, Any], to: Path) -> Pa
             for records in _searches(trials):
                 first = records[0]
                 study = optuna.create_study(storage=storage, study_name=study_name(first), direction="maximize")
-                study.set_metric_names([first["objective"]])
-                study.set_user_attr("search_key", first["search_key"])
+                for name in ("objective", "search_key"):
+                    study.set_user_attr(name, first[name])
                 study.set_user_attr("setting", json.loads(first["setting"]))
                 space = _space(records, spec)
                 study.add_trials([_trial(record, space) for record in records])

@@ -25,7 +25,7 @@ from bench.study.protocols import PROTOCOLS, Cell
 from bench.study.spec import DataSpec
 
 LARS = {"solver": "lars", "epochs": 20, "lr_grid": [0.3]}
-TUNED = {"steps": 4, "epochs": 1, "batch_size": 32, "augmentation": "none"}
+TUNED = {"steps": 15, "epochs": 1, "batch_size": 32, "augmentation": "none"}
 
 
 @pytest.fixture(scope="module")

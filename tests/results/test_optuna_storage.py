@@ -58,7 +58,7 @@ def test_every_setting_is_a_study(storage: JournalStorage) -> None:
     assert names == [f"mae mask_ratio=0.5 {'a' * 12}", f"mae mask_ratio=0.75 {'b' * 12}"]
     study = optuna.load_study(study_name=names[1], storage=storage)
     assert study.user_attrs["setting"] == {"mask_ratio": 0.75}
-    assert study.metric_names == ["linear.balanced_accuracy@2"]
+    assert study.user_attrs["objective"] == "linear.balanced_accuracy@2"
     assert study.direction.name == "MAXIMIZE"
     assert study.best_params == {"lr": 2e-3, "norm_pix": True}
 
