@@ -8,7 +8,7 @@ PORT ?= 8501
 SEED ?= 0
 FAULTS ?= 300
 
-.PHONY: run test dashboard plan docs format check coverage faults clean
+.PHONY: run test dashboard plan docs format check coverage bench-quick faults clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m bench.run $(STUDY) --results $(RESULTS)
@@ -33,9 +33,23 @@ coverage: $(VENV)/installed-test
 faults: $(VENV)/installed-test
 	$(BIN)/python -m tests.faults --seed $(SEED) --faults $(FAULTS)
 
+# A corner of every benchmark: ratios beside those of benchmarks/quick.json; names what fell by more than 20 %.
+bench-quick: $(VENV)/installed-bench
+	$(BIN)/python benchmarks/quick.py
+
 # The manual as a site: build/site/index.html; a warning is an error.
 docs: $(VENV)/installed-test
 	$(BIN)/mkdocs build --strict
+
+# bandit over the code; pip-audit over what is installed, which asks an advisory database on the network.
+audit: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[audit]'
+	$(BIN)/bandit -q -c pyproject.toml -r bench dashboards
+	$(BIN)/pip-audit --skip-editable
+
+# Bad input, 100,000 of it: what became of it, as JSON (docs/reliability.md).
+fuzz: $(VENV)/installed-test
+	$(BIN)/python -m tests.fuzz --seed 0 --inputs 100000
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff check --fix bench dashboards tests benchmarks
@@ -48,6 +62,10 @@ $(VENV)/installed: pyproject.toml requirements.lock | $(BIN)/python
 
 $(VENV)/installed-test: pyproject.toml requirements.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[test]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: pyproject.toml requirements.lock | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[bench]'
 	@touch $@ $(VENV)/installed
 
 $(BIN)/python:

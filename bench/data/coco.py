@@ -96,7 +96,8 @@ def _read_file(folder: Path, file: Path, code: int) -> tuple[list[_Entry], int]:
         for item in content["annotations"]:
             shown.setdefault(item["image_id"], set()).add(names[item["category_id"]])
         images = [(item["id"], str(item["file_name"])) for item in content["images"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _ = {number for number, _ in images}  # a number that is a list could be looked up nowhere
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"data.root: {file} cannot be read as COCO annotations ({type(error).__name__}: {error}); "
             f"valid: a JSON object with {', '.join(_KEYS)}"

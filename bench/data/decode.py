@@ -12,6 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from bench.data.values import MOST_BANDS, ValueRange, convert_bands, fit_bands, read_bands, tiff_shape
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # a larger file is taken for a decompression bomb
+MAX_BYTES = 1 << 30  # of the values of a TIFF of many bands or of more than 8 bits, at 4 bytes each or more
+# The decoders that a file may ask for, whatever its name says: no EPS, which would start Ghostscript, and no relics.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "TIFF", "WEBP", "BMP", "DIB", "PPM", "AVIF", "JPEG2000")
 _GRAY_MODES = {"1", "L", "LA", "La"}
 _COLOR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
@@ -55,7 +58,7 @@ def read_header(source: Source) -> Header:
         found = _tiff_header(source)
         if found is not None:
             return found
-        with Image.open(_opened(source)) as image:
+        with open_image(source) as image:
             return _check(image)
     except UnreadableError:
         raise
@@ -89,7 +92,7 @@ def decode_file(
             if like is not None:
                 raise UnlikeError
             return _reduce(bands, image_size, channels, values)
-        with Image.open(_opened(source)) as image:
+        with open_image(source) as image:
             header = _check(image)
             if like is not None and header != like:
                 raise UnlikeError
@@ -115,15 +118,30 @@ def read_values(source: Source, channels: int) -> np.ndarray:
     try:
         bands = _tiff_bands(source)
         if bands is None:
-            with Image.open(_opened(source)) as image:
+            with open_image(source) as image:
+                _check(image)
                 bands = np.asarray(image)[:, :, None]
         return convert_bands(bands, channels)
+    except UnreadableError:
+        raise
     except Exception as error:
         raise UnreadableError(_reason(error)) from error
 
 
-def _opened(source: Source) -> Path | io.BytesIO:
-    return io.BytesIO(source) if isinstance(source, bytes) else source
+def open_image(source: Source) -> Image.Image:
+    """An image whose header is read and of which nothing is decoded yet, by the decoders of FORMATS alone.
+
+    Raises:
+        UnreadableError: it has no pixels, or more than MAX_PIXELS.
+        Exception: whatever the decoder raises.
+    """
+    image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+    try:
+        _check_size(*image.size)
+    except UnreadableError:
+        image.close()
+        raise
+    return image
 
 
 def _tiff_header(source: Source) -> Header | None:
@@ -137,6 +155,10 @@ def _tiff_header(source: Source) -> Header | None:
     _check_size(width, height)
     if bands > MOST_BANDS:
         raise UnreadableError(f"{bands} bands, more than the limit of {MOST_BANDS}")
+    if height * width * bands * max(4, bits // 8) > MAX_BYTES:
+        raise UnreadableError(
+            f"{width} x {height} pixels of {bands} bands, more than the limit of {MAX_BYTES >> 20} MiB"
+        )
     return Header(height, width, bands, bits)
 
 
@@ -192,7 +214,6 @@ def fit(image: Image.Image, image_size: int | None, channels: int) -> np.ndarray
 
 def _check(image: Image.Image) -> Header:
     width, height = image.size
-    _check_size(width, height)
     if image.mode in _DEEP_MODES:
         return Header(height, width, 1, 32 if image.mode in ("I", "F") else 16)
     if image.mode not in _GRAY_MODES | _COLOR_MODES:
@@ -201,6 +222,8 @@ def _check(image: Image.Image) -> Header:
 
 
 def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise UnreadableError(f"{width} x {height} pixels")
     if width * height > MAX_PIXELS:
         raise UnreadableError(f"{width} x {height} pixels, more than the limit of {MAX_PIXELS}")
 

@@ -75,7 +75,7 @@ def _labelled_in(filled: Path, raw: RawImages) -> set[str]:
         raise UserError(f"--labelled: {str(filled)!r} cannot be read as CSV ({error})") from error
     if missing:
         raise UserError(f"--labelled: {str(filled)!r} has no column {missing[0]!r}; wanted: {', '.join(HEAD)}")
-    named = {row["path"] for row in rows if (row["label"] or "").strip()}
+    named = {(row["path"] or "").removeprefix("./") for row in rows if (row["label"] or "").strip()}
     strange = sorted(named - set(raw.paths))
     if strange:
         raise UserError(f"--labelled: {str(filled)!r} names {strange[0]!r}, which is no image of DIR")
@@ -105,4 +105,7 @@ def write_open(paths: list[str], to: Path) -> None:
     with replacing(to) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(HEAD)
-        writer.writerows((path, "") for path in paths)
+        # With ./ in front of what a spreadsheet would run; the path stays the same.
+        writer.writerows(
+            (f"./{path}" if path.startswith(("=", "+", "-", "@", "\t", "\r")) else path, "") for path in paths
+        )

@@ -1,4 +1,4 @@
-"""The files under a folder: what is there, how large, how old; links that lead elsewhere are refused."""
+"""The files under a folder: what is there, how large, how old; links that lead elsewhere are refused unless allowed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from bench.errors import UserError
 
+LINKS = "BENCH_DATA_LINKS"  # set to `allow`, links out of a data folder are followed
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
 
@@ -24,14 +25,15 @@ def list_files(root: Path) -> list[File]:
     """Every file under `root`, hidden ones excepted, sorted by path.
 
     Raises:
-        UserError: `root` is no folder, a folder cannot be read, or a link leads to a folder or out of `root`.
+        UserError: `root` is no folder, a folder cannot be read, a link leads to a folder or out of `root`, or a name is
+            not valid UTF-8.
     """
     root = root.resolve()
     if not root.is_dir():
         raise UserError(f"data.root: no folder {root}")
     try:
         return sorted(_walk(root, root, ""))
-    except PermissionError as error:
+    except OSError as error:
         raise UserError(f"data.root: {error.filename} cannot be read ({error.strerror})") from None
 
 
@@ -45,8 +47,10 @@ def _walk(root: Path, folder: Path, prefix: str) -> Iterator[File]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
+            if "\udc80" <= max(entry.name) <= "\udcff":  # bytes that Python could not read as text
+                raise UserError(f"data.root: {prefix}{entry.name!r} is not valid UTF-8; rename it")
             if entry.is_symlink():
-                _check_link(root, Path(entry.path))
+                check_link(root, Path(entry.path))
             if entry.is_dir():
                 yield from _walk(root, Path(entry.path), f"{prefix}{entry.name}/")
             elif entry.is_file():
@@ -54,8 +58,20 @@ def _walk(root: Path, folder: Path, prefix: str) -> Iterator[File]:
                 yield File(prefix + entry.name, status.st_size, status.st_mtime_ns)
 
 
-def _check_link(root: Path, link: Path) -> None:
-    """A link to a file inside the root is a name; any other could pull in anything, or the same images twice."""
+def check_link(root: Path, link: Path) -> None:
+    """A link to a file inside the root is a name; any other could pull in anything, or the same images twice.
+
+    Raises:
+        UserError: it is another, and the environment does not allow it.
+    """
     target = link.resolve()
-    if target.is_dir() or not target.is_relative_to(root):
-        raise UserError(f"data.root: {link} is a link to {target}; copy what it names into {root}")
+    within = target.is_dir() and link.parent.resolve().is_relative_to(target)
+    if within or (not links_allowed() and (target.is_dir() or not target.is_relative_to(root))):
+        raise UserError(
+            f"data.root: {link} is a link to {target}; copy what it names into {root}, or allow links: {LINKS}=allow"
+        )
+
+
+def links_allowed() -> bool:
+    """Whether the user's environment says that links may lead out of a data folder."""
+    return os.environ.get(LINKS) == "allow"

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
+from bench.data.listing import links_allowed
 from bench.data.raw import TEST, TRAIN, UNLABELLED, VALIDATION
 from bench.errors import UserError, unknown
 
@@ -22,7 +23,16 @@ SPLITS = {
     "unlabeled": TRAIN,
     "unsupervised": TRAIN,
 }
+_LONGEST = 255  # bytes of a name
 WITHOUT_LABEL = ("unlabelled", "unlabeled")  # folders whose images have no label
+
+
+def check_text(name: str, where: str) -> None:
+    """Raises UserError where a name holds what UTF-8 cannot: it could be written to no file."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: {name!r} is not valid UTF-8; rename it") from None
 
 
 def number_classes(
@@ -33,6 +43,8 @@ def number_classes(
     They stand in the order given, or else by the alphabet, numbers by value.
     """
     found = {name for name in names if name is not None}
+    for name in found:
+        check_text(name, "data.root: class")
     classes = sorted(found, key=_by_value) if order is None else [name for name in order if name in found]
     number = {name: index for index, name in enumerate(classes)}
     return np.array([UNLABELLED if name is None else number[name] for name in names], np.int64), tuple(classes)
@@ -82,11 +94,14 @@ def inner_path(folder: Path, name: str, where: str) -> str:
         where: key and place of the name, for the message.
 
     Raises:
-        UserError: the path is absolute, climbs out of the folder, or is a link that leads out.
+        UserError: the path is absolute, climbs out of the folder, is a link that leads out, or is no name of a file.
     """
+    check_text(name, where)
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\0" in name:
         raise UserError(f"{where}: {name!r} leads out of {folder}; paths are relative to it")
-    if not (folder / path).resolve().is_relative_to(folder):
+    if any(len(part.encode()) > _LONGEST for part in path.parts):
+        raise UserError(f"{where}: {name[:60]!r}... is longer than the name of a file can be")
+    if not links_allowed() and not (folder / path).resolve().is_relative_to(folder):
         raise UserError(f"{where}: {name!r} is a link out of {folder}; copy what it names into it")
     return path.as_posix()

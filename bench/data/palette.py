@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from bench.data.decode import UnreadableError
 from bench.data.raw import IGNORE
 from bench.errors import UserError
+from bench.study.load import MOST_BYTES, parse_yaml
 
 Value = int | tuple[int, int, int]
 MOST_CLASSES = IGNORE  # numbers 0 .. 254; 255 is the ignored pixel
@@ -77,10 +77,12 @@ def read_palette(path: Path) -> Palette:
         UserError: the file cannot be read, or is no palette.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"{path.stat().st_size:,} bytes, more than the limit of {MOST_BYTES:,}")
         text = path.read_text(encoding="utf-8")
-        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        value = json.loads(text) if path.suffix == ".json" else parse_yaml(text, path.name)
         return _parse(value)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, UserError) as error:
         raise UserError(f"data.palette: {path}: {' '.join(str(error).split())}") from None
 
 
@@ -88,6 +90,8 @@ def _parse(value: Any) -> Palette:
     if not isinstance(value, Mapping) or not isinstance(value.get("classes"), Mapping) or not value["classes"]:
         raise ValueError("a palette holds `classes: {NAME: INDEX or [R, G, B], ...}` and perhaps `ignore: [...]`")
     classes = {str(name): _value(str(name), item) for name, item in value["classes"].items()}
+    if not isinstance(value.get("ignore") or [], list):
+        raise ValueError(f"ignore: a list is needed, but got {value['ignore']!r}")
     ignore = tuple(_value("ignore", item) for item in value.get("ignore") or ())
     kinds = {type(item) for item in (*classes.values(), *ignore)}
     if len(kinds) > 1:
@@ -101,7 +105,7 @@ def _parse(value: Any) -> Palette:
 
 
 def _value(name: str, item: Any) -> Value:
-    if isinstance(item, int) and not isinstance(item, bool) and item >= 0:
+    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 1 << 31:
         return item
     colour = isinstance(item, Sequence) and not isinstance(item, str) and len(item) == 3
     if colour and all(isinstance(part, int) and 0 <= part < 256 for part in item):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from bench.study.spec import DataSpec
 
 T = TypeVar("T")
 
+_MOST_UNPACKED = 64 << 20  # bytes; the largest file of Fashion-MNIST has 45 MiB
 _DIGIT_BLOCKS = 13  # scikit-learn's digits lie in runs of one writer; blocks of about 138 keep most runs whole
 
 
@@ -161,9 +161,23 @@ def _unpack(folder: Path, name: str, target: Path) -> None:
             (target / name).symlink_to(folder / name)
         else:
             with gzip.open(folder / f"{name}.gz") as packed, (target / name).open("wb") as plain:
-                shutil.copyfileobj(packed, plain)
+                _copy(packed, plain)
     except (OSError, EOFError) as error:
         raise UserError(f"data.root: {folder / name}[.gz] cannot be read ({_one_line(error)})") from error
+
+
+def _copy(packed: BinaryIO | gzip.GzipFile, plain: BinaryIO) -> None:
+    """Unpacks what is no larger than the largest file of the set.
+
+    Raises:
+        OSError: it is larger.
+    """
+    left = _MOST_UNPACKED
+    while part := packed.read(1 << 20):
+        left -= len(part)
+        if left < 0:
+            raise OSError(f"it unpacks to more than {_MOST_UNPACKED >> 20} MiB")
+        plain.write(part)
 
 
 def _one_line(error: BaseException) -> str:

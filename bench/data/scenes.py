@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from bench.data.decode import UnreadableError, read_header
+from bench.data.decode import UnreadableError, open_image, read_header
 from bench.data.palette import Palette
 from bench.data.raw import IGNORE, RawImages
 from bench.errors import UserError
@@ -85,7 +85,7 @@ def read_scenes(
 def cut_scene(scene: Scene, palette: Palette, chip: int | None, overlap: int, side: int, channels: int) -> Cut | str:
     """The chips of one scene; why it cannot be read, where it cannot."""
     try:
-        with Image.open(scene.image) as image, Image.open(scene.mask) as mask:
+        with open_image(scene.image) as image, open_image(scene.mask) as mask:
             if image.size != mask.size:
                 return f"the image has {image.width} x {image.height} pixels, its mask {mask.width} x {mask.height}"
             classes = Image.fromarray(palette.read(mask))

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from bench.data.listing import IMAGE_SUFFIXES
-from bench.data.naming import codes_or_none, number_classes, split_of_file
+from bench.data.listing import IMAGE_SUFFIXES, check_link
+from bench.data.naming import check_text, codes_or_none, number_classes, split_of_file
 from bench.data.raw import TRAIN, RawImages
 from bench.errors import UserError
 from bench.store.keys import content_key
@@ -118,12 +118,20 @@ def _braces(pattern: str) -> Iterator[str]:
 
 def _local(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(path.resolve().glob(f"*{SHARD_SUFFIX}"))
+        return _within(path.resolve(), f"*{SHARD_SUFFIX}")
     if "*" in path.name:
-        return sorted(path.parent.resolve().glob(path.name))
+        return _within(path.parent.resolve(), path.name)
     if not path.is_file():
         raise UserError(f"data.root: no file {str(path)!r}")
     return [path.resolve()]
+
+
+def _within(folder: Path, pattern: str) -> list[Path]:
+    found = sorted(folder.glob(pattern))
+    for path in found:
+        if path.is_symlink():
+            check_link(folder, path)
+    return found
 
 
 def _version(name: str) -> list[object]:
@@ -188,7 +196,7 @@ def _read_shard(file: Path, number: int, name: str) -> Iterator[tuple[str, _Samp
                     label = _label(stream, member, suffix, f"data.root: {member.name!r} of {name}")
                     if label is not None:
                         labels[key] = label
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, LookupError) as error:
         raise UserError(f"data.root: {name} is no tar file that can be read ({error}); packed ones are not") from None
     for key, place in images.items():
         yield key, _Sample(place, labels.get(key))
@@ -205,6 +213,7 @@ def _split(member: tarfile.TarInfo, name: str) -> tuple[str, str]:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not member.isreg() or member.issparse():
         raise UserError(f"data.root: {member.name!r} of {name} is a link or leads out; only plain files are read")
+    check_text(member.name, f"data.root: {name}")
     key, dot, rest = path.name.partition(".")
     return (path.parent / key).as_posix(), (dot + rest).lower()
 
@@ -216,7 +225,7 @@ def _label(stream: BinaryIO, member: tarfile.TarInfo, suffix: str, where: str) -
         if suffix == ".cls":
             return text or None
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where} cannot be read as a label ({error})") from None
     values = (content.get(key) for key in _LABEL_KEYS) if isinstance(content, dict) else ()
     found = next((value for value in values if isinstance(value, str | int)), None)

@@ -57,11 +57,15 @@ def load_table(root: Path) -> pl.DataFrame:
     """
     try:
         read = _read_parquet if root.suffix.lower() in (".parquet", ".pq") else _read_text
-        table = read(root)
+        return _four_columns(read(root), root)
     except FileNotFoundError:
         raise UserError(f"data.root: no file {str(root)!r}") from None
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"data.root: {root} cannot be read as a table ({str(error).splitlines()[0]})") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"data.root: {root} cannot be read as a table ({reason})") from None
+
+
+def _four_columns(table: pl.DataFrame, root: Path) -> pl.DataFrame:
     table = table.rename({name: name.strip().lower() for name in table.columns if name.strip().lower() in COLUMNS})
     for name in ("path", "label"):
         if name not in table.columns:

@@ -48,7 +48,9 @@ def tunnel(cluster: Path, seconds: float = _OPEN_SECONDS) -> Iterator[str]:
     port = _free_port()
     with tempfile.TemporaryFile() as said:
         command = [*_ray(), "dashboard", str(cluster), "--port", str(port)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+        process = subprocess.Popen(  # nosec B603 # ray, with the user's own file
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+        )
         try:
             if not _opens(port, process, seconds):
                 raise UserError(
@@ -73,7 +75,7 @@ def pull(cluster: Path, remote: str, local: Path) -> None:
         copy = Path(folder) / "cluster.yaml"
         copy.write_text(yaml.safe_dump(config), encoding="utf-8")
         command = [*_ray(), "rsync-down", str(copy), f"{remote}/", f"{local}/"]
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603 # ray, with the user's own file
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
     if done.returncode:

@@ -13,6 +13,7 @@ import numpy as np
 
 LANE = 16384  # symbols a state codes at most; its 32 bits are then 0.002 bits per symbol
 PRECISION = 14  # bits of the probabilities
+MOST_SYMBOLS = 1 << 30  # that a decoder makes room for: a tensor of one value alone costs no byte to claim
 LOWEST = 1 << 16  # states live in [2^16, 2^32) and move 16 bits at a time
 
 
@@ -71,10 +72,11 @@ def decode_bits(code: bytes, counts: Sequence[Count]) -> list[np.ndarray]:
     Raises:
         ValueError: the bytes are not the code of tensors with these counts.
     """
-    lanes = _lanes(counts)
-    head = 4 * len(lanes.order)
+    check_counts(counts)
+    head = 4 * sum(-(-symbols // LANE) for symbols, ones in counts if 0 < ones < symbols)
     if len(code) < head or (len(code) - head) % 2:
         raise ValueError(f"{len(code)} bytes are no code of {len(counts)} tensors")
+    lanes = _lanes(counts)
     states = np.frombuffer(code[:head], "<u4").astype(np.uint64)
     words, read = np.frombuffer(code[head:], "<u2").astype(np.uint64), 0
     symbols = np.zeros((int(lanes.lengths.max(initial=0)), len(lanes.order)), dtype=bool)
@@ -91,7 +93,23 @@ def decode_bits(code: bytes, counts: Sequence[Count]) -> list[np.ndarray]:
         read += len(empty)
     if read != len(words) or (states != LOWEST).any():
         raise ValueError("the code does not end where its tensors do")
-    return _as_tensors(symbols, lanes, counts)
+    tensors = _as_tensors(symbols, lanes, counts)
+    check_ones(tensors, counts)
+    return tensors
+
+
+def check_counts(counts: Sequence[Count]) -> None:
+    """Raises ValueError where the counts are of no tensors, or of more than MOST_SYMBOLS."""
+    if any(not 0 <= ones <= symbols for symbols, ones in counts):
+        raise ValueError("a tensor of more ones than symbols")
+    if sum(symbols for symbols, _ in counts) > MOST_SYMBOLS:
+        raise ValueError(f"{sum(symbols for symbols, _ in counts)} symbols, more than the limit of {MOST_SYMBOLS}")
+
+
+def check_ones(tensors: Sequence[np.ndarray], counts: Sequence[Count]) -> None:
+    """Raises ValueError where a decoded tensor has not the ones that it should."""
+    if any(int(bits.sum()) != count.ones for bits, count in zip(tensors, counts, strict=True)):
+        raise ValueError("a tensor has other ones than its count says")
 
 
 def entropy_bits(counts: Sequence[Count]) -> float:

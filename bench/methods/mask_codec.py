@@ -5,24 +5,42 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, Strict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.methods.binary_coder import Count, decode_bits, encode_bits, entropy_bits
+from bench.methods.binary_coder import Count, check_counts, check_ones, decode_bits, encode_bits, entropy_bits
 from bench.methods.masks import apply_mask
 
 FORMAT = 1
 MASK = "mask.safetensors"  # its name in the folder of an encoder
 Form = Literal["coded", "packed"]
 BITS, STATISTIC = "bits", "statistic."  # names of the tensors inside the file
+
+_Names = Annotated[tuple[str, ...], Strict(False)]  # JSON has lists alone
+_Masked = Annotated[tuple[str, list[NonNegativeInt], NonNegativeInt], Strict(False)]
+
+
+class _Header(BaseModel):
+    """What a mask file says of itself: of each masked tensor its name, its shape and its ones."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: NonNegativeInt
+    form: Form
+    backbone: str
+    digest: str
+    kept: _Names
+    masked: list[_Masked]
 
 
 class Mask(NamedTuple):
@@ -113,26 +131,38 @@ def load_mask(path: Path) -> Mask:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("mask", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise UserError(f"{str(path)!r} is no mask file: {error}") from error
     if header is None:
         raise UserError(f"{str(path)!r} holds weights, not a mask")
-    if header["format"] > FORMAT:
-        raise UserError(f"{str(path)!r} is a mask file of format {header['format']}; this version reads {FORMAT}")
-    shapes = {name: shape for name, shape, _ in header["masked"]}
-    sizes = [Count(int(np.prod(shape)), ones) for _, shape, ones in header["masked"]]
-    block = tensors.pop(BITS).numpy().tobytes()
     try:
-        flat = decode_bits(block, sizes) if header["form"] == "coded" else _unpack(block, sizes)
+        said = _Header.model_validate(header)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UserError(f"{str(path)!r} is a damaged mask file: {where}: {error.errors()[0]['msg']}") from None
+    if said.format > FORMAT:
+        raise UserError(f"{str(path)!r} is a mask file of format {said.format}; this version reads {FORMAT}")
+    try:
+        bits = _bits(tensors.pop(BITS, None), said)
     except ValueError as error:
         raise UserError(f"{str(path)!r} is a damaged mask file: {error}") from error
-    return Mask(
-        header["backbone"],
-        header["digest"],
-        tuple(header["kept"]),
-        {name: torch.from_numpy(bits).view(shape) for (name, shape), bits in zip(shapes.items(), flat, strict=True)},
-        {name.removeprefix(STATISTIC): tensor for name, tensor in tensors.items()},
-    )
+    statistics = {name.removeprefix(STATISTIC): tensor for name, tensor in tensors.items()}
+    return Mask(said.backbone, said.digest, said.kept, bits, statistics)
+
+
+def _bits(block: Tensor | None, said: _Header) -> dict[str, Tensor]:
+    """The tensors behind a block of bytes, uint8.
+
+    Raises:
+        ValueError: it is not the block that the header describes.
+    """
+    shapes = {name: shape for name, shape, _ in said.masked}
+    sizes = [Count(math.prod(shape), ones) for _, shape, ones in said.masked]
+    if block is None or block.dtype != torch.uint8 or len(shapes) < len(sizes):
+        raise ValueError("its tensors are not those of a mask")
+    code = block.numpy().tobytes()
+    flat = decode_bits(code, sizes) if said.form == "coded" else _unpack(code, sizes)
+    return {name: torch.from_numpy(bits).view(shape) for (name, shape), bits in zip(shapes.items(), flat, strict=True)}
 
 
 def apply_mask_file(mask: Mask, weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -190,11 +220,15 @@ def _pack(arrays: Iterable[np.ndarray]) -> bytes:
     return b"".join(np.packbits(array).tobytes() for array in arrays)
 
 
-def _unpack(block: bytes, sizes: Iterable[Count]) -> list[np.ndarray]:
+def _unpack(block: bytes, sizes: Sequence[Count]) -> list[np.ndarray]:
+    check_counts(sizes)
+    if len(block) != sum(-(-size.symbols // 8) for size in sizes):
+        raise ValueError(f"{len(block)} bytes are not the bits of {len(sizes)} tensors")
     found, start = [], 0
     for size in sizes:
         end = start + -(-size.symbols // 8)
         bits = np.unpackbits(np.frombuffer(block[start:end], np.uint8), count=size.symbols)
         found.append(bits.astype(bool))
         start = end
+    check_ones(found, sizes)
     return found

@@ -25,6 +25,7 @@ from bench.results.text import (
     seconds_text,
 )
 
+_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # a new line could begin a heading or a fence
 _PAGE = """# {name}
 
 {description}**{finding}**
@@ -200,4 +201,4 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _plain(text: str) -> str:
     """The text with what Markdown would read as markup escaped."""
-    return re.sub(r"([\\|*_<>`])", r"\\\1", text)
+    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", _BREAKS.sub(" ", text))

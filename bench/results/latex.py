@@ -33,6 +33,8 @@ _SPECIAL = {
 }
 _PATTERN = re.compile("|".join(re.escape(key) for key in sorted(_SPECIAL, key=len, reverse=True)))
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # a blank line would end the caption
+
 
 def latex_table(board: Board) -> str:
     """A `table` environment: entrant, score, labels saved, replicates; the finding as caption. Needs booktabs.
@@ -71,7 +73,7 @@ def latex_table(board: Board) -> str:
 
 def escaped(text: str) -> str:
     """The text with LaTeX's special characters, and ours, spelled out."""
-    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], text)
+    return _PATTERN.sub(lambda match: _SPECIAL[match[0]], _CONTROL.sub(" ", text))
 
 
 def _is_tied(row: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import polars as pl
 
 from bench.results.leaderboard import Board
 
-_FORMULA = r"^[=+\-@\t\r]"  # what a spreadsheet would run
+_FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"  # what a spreadsheet would run
 
 
 def flat(board: pl.DataFrame) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -190,17 +191,26 @@ class Fragments:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file has the digest in its name; where none is, as in earlier versions, it must begin and end well."""
+    """Whether a file has the digest in its name; where none is, as in earlier versions, it must be readable."""
     sound = is_sound(path)
-    return _looks_whole(path) if sound is None else sound
-
-
-def _looks_whole(path: Path) -> bool:
+    if sound is not None:
+        return sound
     try:
-        with path.open("rb") as file:
-            if file.read(4) != _MAGIC:
-                return False
-            file.seek(-4, 2)
-            return file.read(4) == _MAGIC
+        state = path.stat()
     except OSError:
         return False
+    return _reads(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=10_000)
+def _reads(path: Path, size: int, changed: int) -> bool:
+    """Whether a file is Parquet whose every column can be read, and has the type of the schema where it knows it."""
+    try:
+        with path.open("rb") as file:
+            if size < 2 * len(_MAGIC) or file.read(4) != _MAGIC:
+                return False
+        found = pl.read_parquet(path, glob=False).schema
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False
+    known: pl.Schema = {**_SCHEMAS}.get(path.parent.name, pl.Schema())  # type: ignore[call-overload]
+    return all(dtype == known.get(name, dtype) for name, dtype in found.items())

@@ -28,6 +28,7 @@ def apply_overrides(raw: Mapping[str, Any], pairs: Iterable[tuple[str, Any]]) ->
 
 
 def _set(study: dict[str, Any], path: str, value: Any) -> None:
+    _check_containers(study, path)
     head, _, rest = path.partition(".")
     methods = study.get("methods") or {}
     if head in METHODS or head in methods:
@@ -46,6 +47,18 @@ def _set(study: dict[str, Any], path: str, value: Any) -> None:
     else:
         _set_section(study, head, rest, value, path)
     return None
+
+
+def _check_containers(study: Mapping[str, Any], path: str) -> None:
+    """Raises UserError where a part of the study that holds others is a plain value, so that nothing can be set."""
+    sections = {head: study.get(head) for head in ("data", "methods", "scientific", "nuisance", "search", "resources")}
+    if isinstance(sections["methods"], Mapping):
+        sections |= {f"methods.{name}": options for name, options in sections["methods"].items()}
+    for head, value in sections.items():
+        if not isinstance(value or {}, Mapping):
+            raise UserError(f"--set {path}: {head} holds options by name, but is {value!r}")
+    if not isinstance(study.get("evaluate") or [], list | tuple):
+        raise UserError(f"--set {path}: evaluate is a list of {{protocol: ..., ...}}, but is {study['evaluate']!r}")
 
 
 def _set_section(study: dict[str, Any], head: str, field: str, value: Any, path: str) -> None:
@@ -93,14 +106,14 @@ def _set_entry(study: dict[str, Any], rest: str, value: Any, path: str) -> None:
     chosen = [
         index
         for index, entry in enumerate(entries)
-        if which == str(index) or (isinstance(entry, Mapping) and entry.get("protocol") == which)
+        if isinstance(entry, Mapping) and which in (str(index), entry.get("protocol"))
     ]
     if not chosen:
         present = [str(entry.get("protocol")) for entry in entries if isinstance(entry, Mapping)]
         raise unknown("entry", which, [*present, *map(str, range(len(entries)))], f"--set {path}")
     study["evaluate"] = list(entries)
     for index in chosen:
-        protocol = entries[index].get("protocol")
+        protocol = str(entries[index].get("protocol"))
         fields = ["protocol", *PROTOCOLS[protocol].model_fields] if protocol in PROTOCOLS else [field]
         if field not in fields:
             raise unknown("option", field, fields, f"--set {path}")

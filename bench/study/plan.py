@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.store.datasets import DataRecord
-from bench.store.keys import content_key
+from bench.store.keys import canonical_json, content_key, key_of_texts
 from bench.study import versions
 from bench.study.budgets import check_budgets, check_segmentation
 from bench.study.expand import Setting, expand, judges, layers_of
@@ -136,6 +136,14 @@ def study_key(study: Study) -> str:
     return content_key("study", **value)
 
 
+class _Asked(NamedTuple):
+    """What an entry asks of a setting, spelled once for all seeds: see `key_of_texts`."""
+
+    entry: ProtocolOptions
+    texts: dict[str, str]  # of the unit's key
+    cells: dict[Cell, str]  # of the rows' keys
+
+
 def build_plan(study: Study, record: DataRecord, trials: Mapping[str, tuple[TrialRecord, ...]]) -> Plan:
     """Expands the study over this data set.
 
@@ -192,9 +200,14 @@ def pretrain_key(
     study: Study, record: DataRecord, setting: Setting, options: MethodOptions, seed: int | str | None
 ) -> str:
     """The content key of a pretraining; `seed` is a reported number, or names a search's."""
-    return content_key(
-        "pretraining", **_inputs(study, record, setting), options=options.model_dump(mode="json"), seed=seed
-    )
+    shared = _pretraining_texts(study, record, setting, options)
+    return key_of_texts("pretraining", seed=canonical_json(seed), **shared)
+
+
+def _pretraining_texts(study: Study, record: DataRecord, setting: Setting, options: MethodOptions) -> dict[str, str]:
+    """What the keys of all seeds of a pretraining share, as canonical JSON."""
+    parts = {**_inputs(study, record, setting), "options": options.model_dump(mode="json")}
+    return {name: canonical_json(value) for name, value in parts.items()}
 
 
 def _inputs(study: Study, record: DataRecord, setting: Setting) -> dict[str, Any]:
@@ -217,33 +230,41 @@ def pretrainings_of(
     """The reported pretrainings of a setting whose nuisances are chosen."""
     options = setting.with_nuisances(chosen)
     seeds: list[int | None] = list(range(study.seeds)) if options.seeded else [None]
+    shared = _pretraining_texts(study, record, setting, options)
+    asked = [
+        _Asked(
+            entry, _unit_texts(entry), {cell: canonical_json(list(cell)) for cell in _cells(study, record, setting, at)}
+        )
+        for at, entry in enumerate(study.evaluate)
+        if judges(entry, setting)
+    ]
     made = []
     for seed in seeds:
-        key = pretrain_key(study, record, setting, options, seed)
-        made.append(Pretraining(key, setting, options, seed, search_seconds, _units(study, record, setting, key)))
+        key = key_of_texts("pretraining", seed=canonical_json(seed), **shared)
+        made.append(Pretraining(key, setting, options, seed, search_seconds, _units(asked, key)))
     return tuple(made)
 
 
-def _units(study: Study, record: DataRecord, setting: Setting, pretrain: str) -> tuple[Unit, ...]:
+def _units(asked: Sequence[_Asked], pretrain: str) -> tuple[Unit, ...]:
     """A unit for every entry that judges the setting; entries that only ask for other cells share one."""
     units: dict[str, Unit] = {}
-    for index, entry in enumerate(study.evaluate):
-        if judges(entry, setting):
-            key = _unit_key(pretrain, entry)
-            asked = {content_key("row", unit=key, cell=list(c)): c for c in _cells(study, record, setting, index)}
-            units[key] = Unit(key, entry, {**units[key].cells, **asked} if key in units else asked)
+    for entry, texts, cell_texts in asked:
+        key = key_of_texts("unit", pretraining=canonical_json(pretrain), **texts)
+        unit = canonical_json(key)
+        rows = {key_of_texts("row", unit=unit, cell=text): cell for cell, text in cell_texts.items()}
+        units[key] = Unit(key, entry, {**units[key].cells, **rows} if key in units else rows)
     return tuple(units.values())
 
 
-def _unit_key(pretrain: str, entry: ProtocolOptions) -> str:
-    return content_key(
-        "unit",
-        pretraining=pretrain,
-        protocol=entry.name,
-        options=entry.value_options(),
-        partner=weights_digest(entry.partner_options()) if isinstance(entry, FusionOptions) else None,
-        versions={entry.name: type(entry).version, "features": versions.FEATURES},
-    )
+def _unit_texts(entry: ProtocolOptions) -> dict[str, str]:
+    """What the keys of all units of an entry share, as canonical JSON."""
+    parts = {
+        "protocol": entry.name,
+        "options": entry.value_options(),
+        "partner": weights_digest(entry.partner_options()) if isinstance(entry, FusionOptions) else None,
+        "versions": {entry.name: type(entry).version, "features": versions.FEATURES},
+    }
+    return {name: canonical_json(value) for name, value in parts.items()}
 
 
 def _cells(study: Study, record: DataRecord, setting: Setting, index: int) -> list[Cell]:

@@ -57,7 +57,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         self.group, self.built_in = group, dict(built_in)
         self._accept, self._taken = accept, taken
-        self._loaded: dict[EntryPoint, T] = {}
+        self._loaded: dict[tuple[EntryPoint, ...], T] = {}
 
     def __getitem__(self, name: str) -> T:
         """What the name stands for.
@@ -69,9 +69,9 @@ class Registry(Mapping[str, T], Generic[T]):
         points = self._found.get(name, ())
         if not points:
             return self.built_in[name]
-        if points[0] not in self._loaded:
-            self._loaded[points[0]] = self._load(points)
-        return self._loaded[points[0]]
+        if points not in self._loaded:
+            self._loaded[points] = self._load(points)
+        return self._loaded[points]
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self.built_in, **self._found})

@@ -17,6 +17,13 @@ from bench.study.claims import Claim
 from bench.study.protocols import ALL, PROTOCOLS, ProtocolOptions
 from bench.study.protocols.class_map import ClassMapOptions
 
+_SECRET = re.compile(r"://[^/@]*:[^/@]*@|[?&#][^=&]*(sig|token|secret|password|credential|key)[^=&]*=", re.IGNORECASE)
+
+
+def holds_secret(address: str) -> bool:
+    """Whether an address carries a password before its host, or a signature or token in its query."""
+    return _SECRET.search(address) is not None
+
 
 class Model(BaseModel):
     """Frozen, and unknown keys are errors."""
@@ -40,7 +47,12 @@ class DataSpec(Model):
     test_tiles: tuple[str, ...] | None = Field(
         None, min_length=1, description="tiles to test on, where a set has tiles"
     )
-    images: int | None = Field(None, ge=8, le=100_000, description="of a generated set: images to make; default: land_cover 600, shape_scenes 800")
+    images: int | None = Field(
+        None,
+        ge=8,
+        le=100_000,
+        description="of a generated set: images to make; default: land_cover 600, shape_scenes 800",
+    )
     bands: int | None = Field(None, ge=1, le=13, description="land_cover: bands of its sensor; default: 3")
     value_range: tuple[float, float] | None = Field(
         None, description="what becomes 0 and 255 in images of more than 8 bits; default: quantiles of each band"
@@ -75,7 +87,14 @@ class DataSpec(Model):
     @field_validator("root")
     @classmethod
     def _expand(cls, value: str | None) -> str | None:
-        return value if value is None or "://" in value else str(Path(value).expanduser())
+        if value is None or "://" not in value:
+            return value if value is None else str(Path(value).expanduser())
+        if holds_secret(value):
+            raise ValueError(
+                "an address with a password or a signature, which every manifest would keep; give it to the "
+                "library that reads the address, by its environment or its file"
+            )
+        return value
 
     @field_validator("value_range")
     @classmethod
@@ -175,6 +194,7 @@ class Study(Model):
     @field_validator("scientific", mode="before")
     @classmethod
     def _grids(cls, value: Any) -> Any:
+        _check_axes(value)
         for axis, grid in (value or {}).items():
             if not isinstance(grid, list | tuple) or not grid:
                 raise ValueError(f"{axis}: a scientific axis is a non-empty list of values, but got {grid!r}")
@@ -185,7 +205,9 @@ class Study(Model):
     @field_validator("without", mode="before")
     @classmethod
     def _points(cls, value: Any) -> Any:
-        if not all(isinstance(point, Mapping) and point for point in value or ()):
+        if not isinstance(value or [], list | tuple) or not all(
+            isinstance(point, Mapping) and point for point in value or ()
+        ):
             raise ValueError(f"a list of {{METHOD.OPTION: VALUE or [VALUES], ...}} is needed, but got {value!r}")
         return tuple(
             {axis: tuple(named) if isinstance(named, list | tuple) else (named,) for axis, named in point.items()}
@@ -195,6 +217,7 @@ class Study(Model):
     @field_validator("nuisance", mode="before")
     @classmethod
     def _distributions(cls, value: Any) -> Any:
+        _check_axes(value)
         return {axis: parse_distribution(axis, item) for axis, item in (value or {}).items()}
 
     @field_validator("evaluate", mode="before")
@@ -223,6 +246,11 @@ class Study(Model):
         value["evaluate"] = [{"protocol": entry.name, **entry.model_dump(mode="json")} for entry in self.evaluate]
         value["nuisance"] = {axis: distribution.as_json() for axis, distribution in self.nuisance.items()}
         return value
+
+
+def _check_axes(value: Any) -> None:
+    if not isinstance(value or {}, Mapping):
+        raise ValueError(f"{{METHOD.OPTION: ..., ...}} is needed, but got {value!r}")
 
 
 def _entries(index: int, item: Any) -> list[ProtocolOptions]:

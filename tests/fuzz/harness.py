@@ -56,6 +56,7 @@ class Outcome:
     refused: int = 0
     failed: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     slowest: float = 0.0
     grown_mb: float = 0.0
     failures: list[dict[str, Any]] = field(default_factory=list)
@@ -71,7 +72,7 @@ class Outcome:
 def run_target(name: str, target: Target, seed: int, inputs: int, first: int = 0) -> Outcome:
     """Reads this many inputs; input number n of a seed is the same whatever comes before it."""
     outcome = Outcome(inputs=inputs)
-    began, start = time.perf_counter(), _peak()
+    began, worked, start = time.perf_counter(), time.process_time(), _peak()
     previous = signal.signal(signal.SIGALRM, _too_slow)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -84,6 +85,7 @@ def run_target(name: str, target: Target, seed: int, inputs: int, first: int = 0
     finally:
         signal.signal(signal.SIGALRM, previous)
     outcome.seconds = round(time.perf_counter() - began, 1)
+    outcome.cpu_seconds = round(time.process_time() - worked, 1)
     outcome.grown_mb = round((_peak() - start) / 1024, 1)
     outcome.slowest = round(outcome.slowest, 2)
     return outcome

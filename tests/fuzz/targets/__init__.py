@@ -1,23 +1,27 @@
-"""What reads files of others, by name."""
+"""What reads files of others, by name; imported when it is asked for, as some take seconds."""
 
 from __future__ import annotations
 
-from tests.fuzz.harness import Target
-from tests.fuzz.targets.listed import COCO, SHARDS, TABLE
-from tests.fuzz.targets.masks import MASK_CODEC, MASK_FILE
-from tests.fuzz.targets.pictures import IMAGE, PALETTE
-from tests.fuzz.targets.store import FRAGMENT
-from tests.fuzz.targets.study import OVERRIDES, STUDY_YAML
+from importlib import import_module
 
-TARGETS: dict[str, Target] = {
-    "study_yaml": STUDY_YAML,
-    "overrides": OVERRIDES,
-    "image": IMAGE,
-    "palette": PALETTE,
-    "fragment": FRAGMENT,
-    "mask_codec": MASK_CODEC,
-    "mask_file": MASK_FILE,
-    "table": TABLE,
-    "coco": COCO,
-    "shards": SHARDS,
+from tests.fuzz.harness import Target
+
+NAMES = {
+    "study_yaml": "study.STUDY_YAML",
+    "overrides": "study.OVERRIDES",
+    "image": "pictures.IMAGE",
+    "palette": "pictures.PALETTE",
+    "fragment": "store.FRAGMENT",
+    "mask_codec": "masks.MASK_CODEC",
+    "mask_file": "masks.MASK_FILE",
+    "table": "listed.TABLE",
+    "coco": "listed.COCO",
+    "shards": "listed.SHARDS",
 }
+
+
+def target(name: str) -> Target:
+    """The target of this name."""
+    module, _, attribute = NAMES[name].partition(".")
+    found: Target = getattr(import_module(f"tests.fuzz.targets.{module}"), attribute)
+    return found

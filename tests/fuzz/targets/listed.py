@@ -17,7 +17,7 @@ from bench.data.tables import read_table
 from tests.fuzz.harness import Target
 from tests.fuzz.mutate import Rng, bytes_near, value_near
 
-_CSV = b"path,label,group,split\na.png,cat,1,train\nb/c.png,dog,2,test\n\"d,e.png\",,3,val\nf.png,cat,,\n"
+_CSV = b'path,label,group,split\na.png,cat,1,train\nb/c.png,dog,2,test\n"d,e.png",,3,val\nf.png,cat,,\n'
 _COCO = {
     "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
     "annotations": [{"id": 1, "image_id": 1, "category_id": 7}, {"id": 2, "image_id": 2, "category_id": 8}],

@@ -14,18 +14,34 @@ from tests.fuzz.mutate import Rng, bytes_near
 
 
 def _tensors(rng: Rng) -> list[np.ndarray]:
-    return [rng.random(int(rng.integers(0, 400))) < rng.random() for _ in range(int(rng.integers(1, 5)))]
+    return [rng.random(int(rng.integers(0, 40))) < rng.random() for _ in range(int(rng.integers(1, 5)))]
+
+
+def _good() -> list[tuple[bytes, list[Count]]]:
+    """Codes of a few lists of tensors, and the counts of each."""
+    rng = np.random.default_rng(0)
+    lists = [_tensors(rng) for _ in range(64)]
+    return [
+        (encode_bits(found), [Count(bits.size, int(bits.sum())) for bits in found])
+        for found in lists
+        if any(map(_mixed, found))
+    ]
+
+
+def _mixed(bits: np.ndarray) -> bool:
+    return 0 < int(bits.sum()) < bits.size
+
+
+_CODES = _good()
 
 
 def _code(rng: Rng) -> tuple[bytes, list[Count]]:
     """A code changed, or the counts of its tensors changed."""
-    tensors = _tensors(rng)
-    counts = [Count(tensor.size, int(tensor.sum())) for tensor in tensors]
-    code = encode_bits(tensors)
+    code, counts = _CODES[int(rng.integers(len(_CODES)))]
     if rng.random() < 0.3:
         at = int(rng.integers(len(counts)))
-        counts[at] = Count(int(rng.choice([-1, 0, 1, 399, 10**6])), int(rng.choice([-1, 0, 1, 200, 10**6])))
-        return code, counts
+        wrong = Count(int(rng.choice([-1, 0, 1, 39, 10**6, 10**12])), int(rng.choice([-1, 0, 1, 20, 10**6])))
+        return code, [*counts[:at], wrong, *counts[at + 1 :]]
     return bytes_near(code, rng), counts
 
 

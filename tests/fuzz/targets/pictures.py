@@ -18,7 +18,7 @@ from tests.fuzz.harness import Target
 from tests.fuzz.mutate import TOKENS, Rng, bytes_near, text_near, value_near
 
 _SIDE = 16
-_RANGE = ValueRange(np.zeros(3, np.float32), np.full(3, 4095, np.float32))
+_RANGES = {bands: ValueRange(np.zeros(bands, np.float32), np.full(bands, 4095, np.float32)) for bands in (1, 3)}
 
 
 def _saved(mode: str, format: str, **options: object) -> bytes:
@@ -62,7 +62,7 @@ def _read_image(made: bytes, folder: Path) -> bool:
     channels = 1 if made[-1:] < b"\x40" else 3
     header = read_header(made)
     assert 0 < header.height * header.width <= MAX_PIXELS
-    pixels = decode_file(made, _SIDE, channels, _RANGE)
+    pixels = decode_file(made, _SIDE, channels, _RANGES[channels])
     assert pixels.shape == (_SIDE, _SIDE, channels)
     assert pixels.dtype == np.uint8
     return True

@@ -22,7 +22,7 @@ _SMALL = """study: small
 data: {name: digits, image_size: 8}
 methods: {mae: {epochs: 1}, random_init: {}, pixels: {}}
 scientific: {mae.mask_ratio: [0.5, 0.75]}
-nuisance: {mae.learning_rate: {loguniform: [1e-4, 1e-2]}}
+nuisance: {mae.lr: {loguniform: [1e-4, 1e-2]}}
 search: {trials: 2, sampler: random}
 evaluate:
   - {protocol: linear, label_budgets: [1, all], draws: 2}
@@ -34,7 +34,7 @@ _KEYS = [
     *(f"{head}.{name}" for head, model in _SECTIONS.items() for name in model.model_fields),
     *(f"mae.{name}" for name in METHODS["mae"].model_fields),
     *(f"evaluate.{which}.{name}" for which in ("linear", "0", "9") for name in ("draws", "label_budgets", "protocol")),
-    "methods.mae", "methods.simclr", "scientific.mae.mask_ratio", "nuisance.mae.learning_rate", "", ".", "mae..x",
+    "methods.mae", "methods.simclr", "scientific.mae.mask_ratio", "nuisance.mae.lr", "", ".", "mae..x",
     "evaluate", "nothing", "data.", "seeds.x", "methods", "scientific.x", "evaluate.linear", "études", "data.root.x",
 ]  # fmt: skip
 
