@@ -177,7 +177,7 @@ def dashboard(
     from bench.console import dashboard_command
 
     command = dashboard_command(results, port)
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # nosec B606 # this interpreter, no shell
 
 
 @app.command()

@@ -14,7 +14,7 @@ from bench.data.values import MOST_BANDS, ValueRange, convert_bands, fit_bands, 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # a larger file is taken for a decompression bomb
 MAX_BYTES = 1 << 30  # of the values of a TIFF of many bands or of more than 8 bits, at 4 bytes each or more
 # The decoders that a file may ask for, whatever its name says: no EPS, which would start Ghostscript, and no relics.
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "TIFF", "WEBP", "BMP", "DIB", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "DIB", "PPM", "AVIF", "JPEG2000")
 _GRAY_MODES = {"1", "L", "LA", "La"}
 _COLOR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}

@@ -60,7 +60,7 @@ def machine_findings(results: Path) -> list[Finding]:
         _packages(),
         _torch(),
         _results(results),
-        _shared_memory(Path("/dev/shm")),
+        _shared_memory(Path("/dev/shm")),  # nosec B108 # only looked at
         _open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         _token(os.environ, Path.home()),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import socket
-import subprocess
+import subprocess  # nosec B404 # no shell, arguments as lists
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache

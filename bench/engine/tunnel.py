@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
+import subprocess  # nosec B404 # no shell, arguments as lists
 import sys
 import tempfile
 import time

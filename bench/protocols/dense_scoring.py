@@ -119,7 +119,7 @@ def _scene(
                 total = np.zeros((len(probabilities), height, width))
             total[:, *window] += probabilities  # the mean over chips has its maximum where the sum has
             truth[0, *window] = table[masks[chips[place]]]
-    assert total is not None
+    assert total is not None  # nosec B101 # for mypy: a scene has chips
     return truth, total.argmax(0)[None]
 
 

@@ -67,7 +67,7 @@ def curves(
     for entrant, scores in sorted(data.scores.items()):
         for budget in scores.budgets:
             stack = compare(data, [entrant], budgets=[budget], form=form)
-            assert stack is not None  # one budget that was measured has a complete cell
+            assert stack is not None  # one budget that was measured has a complete cell  # nosec B101 # for mypy
             curve = stack.curves[entrant]
             head = {"entrant": entrant, "label_budget": budget, "n_labels": round(curve.labels[0])}
             records.append(head | _score(curve.values[:, 0], "score", data, stack, level))

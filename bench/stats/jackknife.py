@@ -91,7 +91,7 @@ def _term(left_out: FloatArray) -> FloatArray:
 
 def _interaction(values: FloatArray, factor: Factor) -> FloatArray:
     """Variance of the mean that the seed-by-draw interaction explains, from the pseudo-values of the cells."""
-    assert factor.crossing is not None
+    assert factor.crossing is not None  # nosec B101 # for mypy: the caller asked
     seeds, draws = factor.crossing
     n = seeds * draws
     cells = (n * values[:1] - (n - 1) * values[factor.rows]).reshape(seeds, draws, *values.shape[1:])

@@ -69,7 +69,7 @@ def variance_split(
     for entrant, scores in sorted(data.scores.items()):
         for budget, labels in zip(scores.budgets, scores.labels, strict=True):
             stack = compare(data, [entrant], budgets=[budget])
-            assert stack is not None  # one budget that was measured has a complete cell
+            assert stack is not None  # one budget that was measured has a complete cell  # nosec B101 # for mypy
             head = {"entrant": entrant, "label_budget": budget, "n_labels": round(labels)}
             records.append(head | _split(stack, entrant) | replicates(stack))
     return pl.DataFrame(records, schema=SPLIT)

@@ -18,7 +18,7 @@ def canonical(value: Any) -> Any:
         TypeError: the value holds something JSON has no word for.
         ValueError: a float is not finite.
     """
-    if value is None or isinstance(value, (str, int, bool)):  # noqa: UP038 -- a union costs three times as much
+    if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -38,11 +38,11 @@ def canonical_json(value: Any) -> str:
 
 def content_key(kind: str, **parts: Any) -> str:
     """The key of a thing of this kind made from these parts (32 hex digits)."""
-    return key_of_texts(kind, **{name: canonical_json(value) for name, value in parts.items()})
+    return digest_text(canonical_json({"kind": kind, **parts}))
 
 
 def key_of_texts(kind: str, **texts: str) -> str:
-    """`content_key` of parts given as canonical JSON, so that what many keys share is spelled once."""
+    """`content_key` of parts given as canonical JSON: what many keys share is spelled once, several times as fast."""
     texts["kind"] = json.dumps(kind)
     return digest_text("{" + ",".join(f'"{name}":{texts[name]}' for name in sorted(texts)) + "}")
 

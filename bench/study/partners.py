@@ -51,7 +51,7 @@ def cells_of_partner(
     Raises:
         UserError: a PCA of pixels is asked for by name, but no width of a layer is known before torch is asked.
     """
-    assert isinstance(entry, FusionOptions)
+    assert isinstance(entry, FusionOptions)  # nosec B101 # for mypy
     wanted = entry.pca_dimensions or _widths(entry, settings)
     if not wanted and PIXELS_PCA in (entry.controls or ()):
         raise UserError(

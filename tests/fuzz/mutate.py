@@ -21,7 +21,7 @@ TOKENS = (
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 2, 10**9, 10**30, 1 << 20000, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "x",
-    "all", "0", "-1", "\0", "\ud800", "../../x", "a" * 3000, [], [None], [[]], {}, {"a": 1}, {1: 2}, {None: 1}, [1, ""],
+    "all", "0", "-1", "\0", "\ud800", "../../x", "a" * 3000, [], [None], [[]], {}, {"a": 1}, {1: 2}, {0.5: 1}, [1, ""],
     [1, 1], b"hi", {1, 2}, datetime.date(2020, 1, 1), ["all", "1"], {"loguniform": [1e-4, 1e-2]}, {"int": [1, 2]},
     {"uniform": [float("nan"), 1]}, [float("nan")], "1e999", "linear.accuracy@1", "=1+1", 10**12, [0.1, 0.2], "mae",
 )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.store.keys import KEY_LENGTH, canonical_json, content_key
+from bench.store.keys import KEY_LENGTH, canonical_json, content_key, key_of_texts
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
@@ -29,6 +29,12 @@ def test_changing_one_part_changes_the_key(parts: dict[str, object], data: st.Da
     name = data.draw(st.sampled_from(sorted(parts)))
     changed = {**parts, name: [parts[name], "changed"]}
     assert content_key("thing", parts=parts) != content_key("thing", parts=changed)
+
+
+@given(st.dictionaries(st.sampled_from(["cell", "options", "seed", "unit", "zone"]), values))
+def test_a_key_of_texts_is_the_key_of_what_they_say(parts: dict[str, object]) -> None:
+    texts = {name: canonical_json(value) for name, value in parts.items()}
+    assert key_of_texts("row", **texts) == content_key("row", **parts)
 
 
 def test_the_kind_is_part_of_the_key() -> None:

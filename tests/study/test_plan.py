@@ -9,6 +9,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.store.datasets import DataRecord
+from bench.store.keys import content_key
 from bench.study import versions
 from bench.study.load import load_study, parse_study
 from bench.study.methods import METHODS
@@ -37,6 +38,12 @@ def test_counts(raw: dict[str, Any], record: DataRecord) -> None:
     # linear: 1 and 10 have two draws, all has one; pixels has one layer, the transformers two
     assert len(after.row_keys()) == 1 * (5 + 2) + 6 * 2 * 5
     assert len(set(after.row_keys())) == len(after.row_keys())
+
+
+def test_rows_are_called_by_their_unit_and_cell(raw: dict[str, Any], record: DataRecord) -> None:
+    for pretraining in plan_of(raw, record, (0.3, 0.5, 0.4)).pretrainings:
+        for unit in pretraining.units:
+            assert list(unit.cells) == [content_key("row", unit=unit.key, cell=list(c)) for c in unit.cells.values()]
 
 
 def test_the_plan_is_reproducible(raw: dict[str, Any], record: DataRecord) -> None:
