@@ -51,7 +51,7 @@ def run_on_cluster(
         if attach:
             name, started = remote.newest(client, job.prefix if job else None), False
         else:
-            assert job is not None
+            assert job is not None  # nosec B101 # for mypy
             name, started = remote.submit(client, job)
         _say_job(console, name, started, cluster)
         try:

@@ -52,7 +52,7 @@ def make_plan(study: Study, root: Path) -> Plan:
     if record is None or Artifacts(root).find("images", record.source_key) is None:
         open_dataset(study.data, root)
         record = DataRecord.load(root, dataset_key)
-        assert record is not None
+        assert record is not None  # nosec B101 # for mypy
     return build_plan(study, record, trial_records(root))
 
 

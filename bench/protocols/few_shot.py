@@ -162,7 +162,10 @@ class FewShot:
     def pictures(self, cell: Cell, learners: Sequence[tuple[Fold, Trained, PairData, int]]) -> dict[str, np.ndarray]:
         """Test episodes of the first fold at the fewest shots, as they come; of generated images alone."""
         options = self.options
-        if self.evaluation.dataset.name not in GENERATED or (cell.draw, cell.label_budget) != (0, options.label_budgets[0]):
+        if self.evaluation.dataset.name not in GENERATED or (cell.draw, cell.label_budget) != (
+            0,
+            options.label_budgets[0],
+        ):
             return {}
         (number, *_), (fold, trained, data, _) = list(self.folds), learners[0]
         share = f" {options.mask_share:g}" if options.supervision == "mixed" else ""

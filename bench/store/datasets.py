@@ -71,7 +71,7 @@ class DataRecord:
             return None
         value = read_json(path)
         said = value.pop(_DIGEST, None) if isinstance(value, dict) else ""
-        if said is not None and said != _digest(value):  # none: written by an earlier version
+        if not isinstance(value, dict) or (said is not None and said != _digest(value)):  # none: an earlier version's
             set_aside(Path(root), path, "not the record that was written")
             return None
         return cls.from_json(value)

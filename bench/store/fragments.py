@@ -212,5 +212,5 @@ def _reads(path: Path, size: int, changed: int) -> bool:
         found = pl.read_parquet(path, glob=False).schema
     except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return False
-    known: pl.Schema = {**_SCHEMAS}.get(path.parent.name, pl.Schema())  # type: ignore[call-overload]
+    known = next((schema for table, schema in _SCHEMAS.items() if table == path.parent.name), pl.Schema())
     return all(dtype == known.get(name, dtype) for name, dtype in found.items())

@@ -90,7 +90,8 @@ def test_what_only_files_have_is_refused(options: dict[str, object], told: str) 
 
 
 @pytest.mark.parametrize(
-    ("data", "told"), [({"name": "digits", "bands": 3}, "only land_cover and shape_scenes are generated"), ({"bands": 14}, "13")]
+    ("data", "told"),
+    [({"name": "digits", "bands": 3}, "only land_cover and shape_scenes are generated"), ({"bands": 14}, "13")],
 )
 def test_options_of_the_generator_are_checked(data: dict[str, object], told: str) -> None:
     raw = {"study": "s", "data": {"name": "land_cover", **data}, "methods": {"random_init": {}}}

@@ -12,7 +12,6 @@ from typing import Any
 
 from tests.faults import harmed, killed
 from tests.faults.ground import Ground, Tally
-from tests.faults.with_ray import RAY_CASES
 
 Case = Callable[[Ground, Tally, int], None]
 
@@ -42,9 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the cases, prints the table, writes it as JSON; 1 where anything was lost, doubled or changed."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--faults", type=int, default=300, help="over all cases without Ray")
-    parser.add_argument("--case", action="append", choices=[*CASES, *RAY_CASES], help="may be given more than once")
-    parser.add_argument("--ray", type=int, default=1, help="repetitions of each case with Ray; 0: none")
+    parser.add_argument("--faults", type=int, default=300, help="over all cases")
+    parser.add_argument("--case", action="append", choices=[*CASES], help="may be given more than once")
     parser.add_argument("--json", type=Path, default=Path("build/faults.json"))
     asked = parser.parse_args(arguments)
     tallies = _run(asked)
@@ -57,12 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(asked: argparse.Namespace) -> list[Tally]:
     chosen = {name: case for name, case in CASES.items() if asked.case is None or name in asked.case}
     whole = sum(share for _, share in chosen.values())
-    ground, tallies = Ground(asked.seed, asked.faults), []
+    ground, tallies = Ground(asked.seed), []
     for name, (case, share) in chosen.items():
         tallies.append(_one(ground, name, case, max(1, round(asked.faults * share / whole))))
-    for name, case in RAY_CASES.items():
-        if asked.ray and (asked.case is None or name in asked.case):
-            tallies.append(_one(ground, name, case, asked.ray))
     ground.close()
     return tallies
 

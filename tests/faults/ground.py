@@ -46,10 +46,9 @@ class Tally:
 class Ground:
     """A folder of its own for a bench: runs, logs, and the undisturbed results that all cases are compared with."""
 
-    def __init__(self, seed: int, faults: int) -> None:
+    def __init__(self, seed: int) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bench-faults-"))
-        self.seed, self.faults = seed, faults
-        self._number = 0
+        self.seed, self._number = seed, 0
 
     def rng(self, case: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, *case.encode()])
@@ -108,22 +107,12 @@ class Run:
 
 
 class Truth:
-    """The undisturbed run of the study, or of what `change` makes of it."""
+    """The undisturbed run of the study."""
 
-    def __init__(
-        self, ground: Ground, change: Callable[[dict[str, Any]], None] | None = None, with_ray: bool = False
-    ) -> None:
+    def __init__(self, ground: Ground) -> None:
         self.run = ground.fresh()
-        if change is not None:
-            change(self.run.study)
         began = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if with_ray:
-            from tests.faults.nodes import Driver
-
-            if Driver(self.run).wait():
-                raise RuntimeError(f"an undisturbed run failed: {self.run.log.read_text()[-2000:]}")
-        else:
-            self.run.finish()
+        self.run.finish()
         now = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.seconds = now.ru_utime + now.ru_stime - began.ru_utime - began.ru_stime  # of the CPU
         self.seen = self.run.look()
@@ -137,16 +126,14 @@ def compare(
     run: Run,
     needed: tuple[int, int],
     same: Callable[[str, Any, Any], bool] | None = None,
-    truth: Truth | None = None,
 ) -> None:
     """Adds one finished run to the tally.
 
     Args:
         needed: training steps and rows that the run had to do without a disturbance.
         same: of method, row and undisturbed row: whether their values are the same; None: bit for bit.
-        truth: to compare with; None: that of the ground.
     """
-    truth, seen = truth or run.ground.truth, run.look()
+    truth, seen = run.ground.truth, run.look()
     tally.runs += 1
     tally.rows += len(truth.seen["expected"])
     tally.lost += len(set(truth.seen["expected"]) - set(seen["keys"]))

@@ -43,7 +43,7 @@ DIGITS = DataSpec(name="digits", max_train=200, max_test=60)
 
 def test_a_handful_of_faults_loses_nothing(tmp_path: Path) -> None:
     cases = [word for name in HANDFUL for word in ("--case", name)]
-    command = [sys.executable, "-m", "tests.faults", "--seed", "1", "--faults", "8", "--ray", "0", *cases]
+    command = [sys.executable, "-m", "tests.faults", "--seed", "1", "--faults", "8", *cases]
     done = subprocess.run(
         [*command, "--json", str(tmp_path / "faults.json")], cwd=ROOT, capture_output=True, text=True, timeout=500
     )

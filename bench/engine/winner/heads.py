@@ -73,7 +73,7 @@ class VoteHead(Head):
 
     kind = "votes"
     bank: Tensor
-    onehot: Tensor
+    labels: Tensor
 
     def __init__(
         self,
@@ -97,8 +97,13 @@ class VoteHead(Head):
         points, known = self.points(features), self.bank.double()
         known = functional.normalize(known, dim=1) if self.unit else known
         distance = points.square().sum(1, keepdim=True) + known.square().sum(1) - 2 * points @ known.mT
-        nearest = torch.sort(distance.clamp(min=0), dim=1, stable=True).indices[:, : self.k]
-        votes = functional.one_hot(self.labels, self.classes).double()[nearest].sum(1)
+        distance = distance.clamp(min=0)
+        onehot = functional.one_hot(self.labels, self.classes).double()
+        votes = torch.zeros_like(points[:, :1]).expand(-1, self.classes)
+        for _ in range(self.k):  # of equal distances the first, which a top-k does not promise
+            nearest = distance.argmin(1)
+            votes = votes + onehot[nearest]
+            distance = distance.masked_fill(functional.one_hot(nearest, len(self.labels)).bool(), torch.inf)
         return ((votes + 1 / self.classes) / (self.k + 1)).log()
 
     def settings(self) -> dict[str, Any]:
