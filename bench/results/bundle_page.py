@@ -201,4 +201,4 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _plain(text: str) -> str:
     """The text with what Markdown would read as markup escaped."""
-    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", _BREAKS.sub(" ", text))
+    return re.sub(r"([\\|*_<>`]|\](?=[(\[:]))", r"\\\1", _BREAKS.sub(" ", text))

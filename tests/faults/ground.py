@@ -142,10 +142,8 @@ def compare(
     )
     for key, row in seen["rows"].items():
         undisturbed = truth.seen["rows"].get(key)
-        equal = (
-            row == undisturbed if same is None else undisturbed is not None and same(row["method"], row, undisturbed)
-        )
-        tally.different += not equal
+        if undisturbed is not None:
+            tally.different += row != undisturbed if same is None else not same(row["method"], row, undisturbed)
     if seen["damaged"]:
         tally.different += len(seen["damaged"])
         tally.notes["damaged fragments left"] += len(seen["damaged"])

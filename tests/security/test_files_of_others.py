@@ -150,10 +150,10 @@ def test_an_address_holds_no_secret(root: str) -> None:
 
 
 def test_pickles_are_not_read(tmp_path: Path) -> None:
-    from bench.training.checkpoint import load_checkpoint
+    from bench.training.checkpoint import read_checkpoint
 
     (tmp_path / "state.pt").write_bytes(pickle.dumps(yaml.SafeLoader))
-    assert load_checkpoint(tmp_path / "state.pt") is None
+    assert read_checkpoint(tmp_path / "state.pt") is None
     (tmp_path / "a.npy").write_bytes(b"")
     np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(ValueError, match="pickle"):

@@ -22,14 +22,13 @@ INDEPENDENT = ["mae", "unet_masked", "unet_denoise", "unet_mixed"]
 DEPENDENT = [name for name, options in METHODS.items() if options.trains and name not in INDEPENDENT]
 
 
-def limited(method: Method, most: int, error: type[Exception] = torch.OutOfMemoryError, after: int = 0) -> Method:
-    """The method on a machine that cannot hold more images than this at once, from some step on."""
-    loss, calls = method.loss, [0]
+def limited(method: Method, most: int, error: type[Exception] = torch.OutOfMemoryError) -> Method:
+    """The method on a machine that cannot hold more images than this at once."""
+    loss = method.loss
 
     def short(images: Tensor, draws: Draws, *targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        calls[0] += 1
         value = loss(images, draws, *targets)  # what it drew and computed is lost
-        if len(images) > most and calls[0] > after:
+        if len(images) > most:
             raise error(f"no memory for {len(images)} images")
         return value
 
@@ -79,9 +78,9 @@ def test_the_parts_are_kept_when_a_training_is_resumed(make: Make, images: np.nd
         raise StopHereError
 
     _, options = make("mae")
-    undisturbed = pretrain(limited(make("mae")[0], 8, after=1), images, options, 1)
+    undisturbed = pretrain(limited(make("mae")[0], 8), images, options, 1)
     where = tmp_path / "checkpoint.pt"
-    short = limited(make("mae")[0], 8, after=1)
+    short = limited(make("mae")[0], 8)
     with pytest.raises(StopHereError):
         pretrain(short, images, options, 1, checkpoint=where, checkpoint_seconds=0, on_epoch=stop)
     resumed = pretrain(make("mae")[0], images, options, 1, checkpoint=where)
