@@ -42,6 +42,8 @@ def read_coco(root: Path) -> RawImages:
         for entry in found:
             if entries.setdefault(entry.path, entry) is not entry:
                 raise UserError(f"data.root: {file} lists the image {entry.path!r}, which is listed already")
+    if not entries:
+        raise UserError(f"data.root: the annotations of {folder} name no image")
     labels, classes = number_classes([entry.category for entry in entries.values()])
     notes = () if not several else (f"{several:,} images show several categories and are used without a label",)
     return RawImages(

@@ -271,7 +271,7 @@ def _protocol(index: int, item: Any) -> ProtocolOptions:
     if not isinstance(item, Mapping) or "protocol" not in item:
         raise ValueError(f"evaluate.{index}: {{protocol: NAME, ...}} is needed, but got {item!r}")
     name = item["protocol"]
-    if name not in PROTOCOLS:
+    if not isinstance(name, str) or name not in PROTOCOLS:
         raise UserError(str(unknown("protocol", name, PROTOCOLS, f"evaluate.{index}.protocol")))
     return PROTOCOLS[name].model_validate({key: value for key, value in item.items() if key != "protocol"})
 

@@ -158,3 +158,22 @@ def test_pickles_are_not_read(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(ValueError, match="pickle"):
         np.load(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "scientific: true",
+        "nuisance: 3",
+        "without: true",
+        "evaluate: [{protocol: [linear]}]",
+        "evaluate: [{protocol: {}}]",
+    ],
+)
+def test_a_study_of_another_shape_is_one_line(line: str, tmp_path: Path) -> None:
+    text = "study: a\ndata: {name: digits}\nmethods: {pixels: {}}\n"
+    text += line + ("" if line.startswith("evaluate") else "\nevaluate: [{protocol: linear}]")
+    (tmp_path / "study.yaml").write_text(text)
+    for overrides in ([], ["mae.lr=1"], ["methods=3", "mae.lr=1"], ["evaluate=3", "evaluate.linear.draws=1"]):
+        with pytest.raises(UserError):
+            load_study(tmp_path / "study.yaml", overrides)
