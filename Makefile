@@ -23,7 +23,11 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff check bench dashboards tests benchmarks
 	$(BIN)/ruff format --check bench dashboards tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster"
+
+# A real `ray up` over three hosts made of namespaces: some minutes, as root, with nothing else running.
+test-cluster: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m cluster
 
 # How often the nominal 95 % intervals cover, by simulation; the table is in docs/statistics.md.
 coverage: $(VENV)/installed-test

@@ -121,6 +121,8 @@ def understood(words: list[str], *, partial: bool = False) -> str:
         context = command.make_context(name[-1], [], parent=context, resilient_parsing=True)
         assert words, "a command is missing"
         wanted = words[0]
+        if wanted in ("--help", "-h"):
+            return " ".join(name)
         found, command, words = command.resolve_command(context, words)
         assert command is not None, f"no such command: {wanted}"
         name.append(str(found))

@@ -107,7 +107,19 @@ def submit(client: JobSubmissionClient, job: Job) -> tuple[str, bool]:
     if running:
         return str(running[-1].submission_id), False
     name = job.prefix + time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    return client.submit_job(entrypoint=job.entrypoint, submission_id=name), True
+    return _sent(client, job.entrypoint, name), True
+
+
+def _sent(client: JobSubmissionClient, entrypoint: str, name: str) -> str:
+    """The id of the job; a head that has only just started may have no agent yet, and is asked again for a minute."""
+    for left in reversed(range(_PATIENCE)):
+        try:
+            return client.submit_job(entrypoint=entrypoint, submission_id=name)
+        except RuntimeError as error:
+            if not left or "No available agent" not in str(error):
+                raise
+            time.sleep(_POLL_SECONDS)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def newest(client: JobSubmissionClient, prefix: str | None) -> str:

@@ -86,7 +86,7 @@ def _proposal(
     unlabelled = inspection.unlabelled if len(classes) == len(inspection.labelled) else 0
     train, cap = _capped(inspection, sum(counts.values()) + unlabelled, smallest, views)
     if cap is not None:
-        smallest = max(1, int(smallest * cap))
+        smallest = max(1, int(smallest * cap) - 1)  # a class may lose one more to rounding
         remarks.append(f"pretraining on {train:,} of the images, so that it sees each several times")
     data = _data(inspection, machine, minutes, validation)
     if len(classes) < len(inspection.labelled):
@@ -158,7 +158,7 @@ def _test(inspection: Inspection, classes: Sequence[str]) -> int:
 
 def _capped(inspection: Inspection, train: int, smallest: int, views: int) -> tuple[int, float | None]:
     """Images of the train pool, and the share that is kept where all would be seen too seldom."""
-    kept = max(_SMALLEST_CAP, views // _FEWEST_EPOCHS, -(-train * min(10, smallest) // smallest))
+    kept = max(_SMALLEST_CAP, views // _FEWEST_EPOCHS, -(-train * min(12, smallest) // smallest))
     return (train, None) if kept >= train else (kept, kept / train)
 
 

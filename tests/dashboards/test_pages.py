@@ -134,15 +134,22 @@ def test_a_study_that_just_began_waits(run: Run, tmp_path: Path, page: str) -> N
 
 
 @pytest.mark.parametrize("page", [*PAGES, *MORE])
-@pytest.mark.parametrize("folder", ["rows", "splits"])
-def test_damaged_files_are_named_without_a_traceback(run: Run, tmp_path: Path, page: str, folder: str) -> None:
+def test_a_damaged_split_table_is_named_without_a_traceback(run: Run, tmp_path: Path, page: str) -> None:
     write_study(tmp_path, entrants=ENTRANTS[:2], seeds=1, draws=1)
-    split = next((tmp_path / "splits").glob("*.parquet"))
-    damaged = split if folder == "splits" else tmp_path / "rows" / "foreign.parquet"  # one of ours would be left out
-    damaged.write_bytes(b"PAR1 not really PAR1")
+    next((tmp_path / "splits").glob("*.parquet")).write_bytes(b"PAR1 not really PAR1")
     app = run(page, tmp_path)
     assert title(app) == "These results cannot be shown"
     assert "cannot be read" in bare(app.error[0].value)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *MORE])
+def test_a_damaged_fragment_is_set_aside_and_the_rest_is_shown(run: Run, tmp_path: Path, page: str) -> None:
+    write_study(tmp_path, entrants=ENTRANTS[:2], seeds=1, draws=1)
+    (tmp_path / "rows" / "foreign.parquet").write_bytes(b"PAR1 not really PAR1")
+    app = run(page, tmp_path)
+    assert title(app) != "These results cannot be shown"
+    assert not app.exception
+    assert not (tmp_path / "rows" / "foreign.parquet").exists()
 
 
 @pytest.mark.parametrize("page", PAGES)

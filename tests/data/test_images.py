@@ -103,7 +103,7 @@ class TestUnreadable:
         return root
 
     def test_fails_naming_file_and_count(self, root: Path) -> None:
-        with pytest.raises(UserError, match=r"2 of 7 .*bee/001.png \(not an image\).*14 bands, more") as error:
+        with pytest.raises(UserError, match=r"3 of 7 .*bee/001.png \(not an image\).*14 bands, more") as error:
             build(root)
         assert "data.on_error: skip" in str(error.value)
         with pytest.raises(UserError, match=r"3 of 7 images .*ant/001.png \(.*truncated"):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import UserError
 from bench.results.opening import find_study, open_results
 from bench.results.pretrainings import pretrainings
 from bench.results.progress import Progress
@@ -35,11 +34,11 @@ def test_no_trials_are_an_empty_table(tmp_path: Path) -> None:
     assert trials_of(tmp_path, None).is_empty()
 
 
-def test_damaged_trials_are_a_users_error(tmp_path: Path) -> None:
+def test_damaged_trials_are_set_aside(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "x.parquet").write_bytes(b"PAR1 not really PAR1")
-    with pytest.raises(UserError, match="trials cannot be read"):
-        trials_of(tmp_path, None)
+    assert trials_of(tmp_path, None).is_empty()
+    assert not (tmp_path / "trials" / "x.parquet").exists()
 
 
 def test_the_figure_shows_every_trial_and_each_state(rich: Path) -> None:
