@@ -8,7 +8,7 @@ PORT ?= 8501
 SEED ?= 0
 FAULTS ?= 300
 
-.PHONY: run test dashboard plan docs format check coverage bench-quick faults audit fuzz clean
+.PHONY: run test test-cluster dashboard plan docs format check coverage bench-quick faults audit fuzz clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m bench.run $(STUDY) --results $(RESULTS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 MOST_BANDS = 13
+_MOST_PAGES = 256
 LOW, HIGH = 0.5, 99.5  # percentiles of a band that become 0 and 255
 SAMPLE = 400  # images of which the percentiles are taken
 _SAMPLE_PIXELS = 4096  # pixels of each of them, evenly spread
@@ -53,6 +55,8 @@ def tiff_shape(file: BinaryIO) -> tuple[int, int, int, int, bool]:
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
+        if sum(1 for _ in islice(tiff.pages, _MOST_PAGES + 1)) > _MOST_PAGES:  # or a chain that comes back to itself
+            raise ValueError(f"a TIFF of more than {_MOST_PAGES} pages; one picture is needed")
         series, page = tiff.series[0], tiff.pages.first
         size = dict(zip(series.axes, series.shape, strict=True))
         _axes_kept(series.axes, series.shape)

@@ -68,6 +68,15 @@ def test_a_bomb_of_many_bands_is_refused() -> None:
         read_header(bytes(content))
 
 
+def test_a_tiff_of_very_many_pages_is_refused() -> None:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for _ in range(300):
+            writer.write(np.zeros((1, 2), np.uint8), contiguous=False)
+    with pytest.raises(UnreadableError, match="pages"):
+        read_header(file.getvalue())
+
+
 @pytest.mark.parametrize("text", ["a: !!python/object/apply:os.system [id]", "a: !!set {b}", "a: !!binary aGk="])
 def test_a_study_names_no_objects(text: str) -> None:
     with pytest.raises(UserError, match="tag"):
@@ -168,6 +177,7 @@ def test_pickles_are_not_read(tmp_path: Path) -> None:
         "without: true",
         "evaluate: [{protocol: [linear]}]",
         "evaluate: [{protocol: {}}]",
+        "evaluate: [{protocol: linear, label_budgets: null}]",
     ],
 )
 def test_a_study_of_another_shape_is_one_line(line: str, tmp_path: Path) -> None:

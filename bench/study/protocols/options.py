@@ -33,6 +33,8 @@ def _budgets(value: Any) -> Any:
     """Label budgets in one spelling: strings, ascending, each once."""
     if isinstance(value, str | int | float):
         value = (value,)
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"a list of label budgets is needed, e.g. [1, 10, all], but got {value!r}")
     budgets = {_budget(item) for item in value}
     if not budgets:
         raise ValueError("name at least one label budget, e.g. [1, 10, all]")
