@@ -122,7 +122,7 @@ def understood(words: list[str], *, partial: bool = False) -> str:
         assert words, "a command is missing"
         wanted = words[0]
         if wanted in ("--help", "-h"):
-            return " ".join(name)
+            return ""
         found, command, words = command.resolve_command(context, words)
         assert command is not None, f"no such command: {wanted}"
         name.append(str(found))

@@ -171,7 +171,7 @@ from bench.study.methods import PixelsOptions
 
 class PlainOptions(PixelsOptions):
     """Pixels under another name."""
-    encoder_name = "pixels"
+    encoder_name: ClassVar[str] = "pixels"
     name: ClassVar[str] = "plain"
     version: ClassVar[int] = 1
     implementation: ClassVar[str] = "plain_network:Plain"
