@@ -100,6 +100,6 @@ def _inside(raw: RawImages, folder: Path) -> bool:
     return True
 
 
-TABLE = Target(_table, _read_table, share=8)
+TABLE = Target(_table, _read_table, share=3)
 COCO = Target(_coco, _read_coco, share=6)
 SHARDS = Target(_shards, _read_shards, share=8)

@@ -76,5 +76,5 @@ def _read_file(made: bytes, folder: Path) -> bool:
     return True
 
 
-MASK_CODEC = Target(_code, _decode, share=25, refusals=(ValueError,))
-MASK_FILE = Target(_file, _read_file, share=15)
+MASK_CODEC = Target(_code, _decode, share=26, refusals=(ValueError,))
+MASK_FILE = Target(_file, _read_file, share=20)

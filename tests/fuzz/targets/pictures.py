@@ -106,4 +106,4 @@ def _read_palette(made: tuple[str, bytes], folder: Path) -> bool:
 
 
 IMAGE = Target(_image, _read_image, share=30, refusals=(UnreadableError,))
-PALETTE = Target(_palette, _read_palette, share=12)
+PALETTE = Target(_palette, _read_palette, share=4)

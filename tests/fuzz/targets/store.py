@@ -65,4 +65,4 @@ def _read(made: tuple[bool, bytes], folder: Path) -> bool:
         os.unlink(path)
 
 
-FRAGMENT = Target(_fragment, _read, share=8)
+FRAGMENT = Target(_fragment, _read, share=2)

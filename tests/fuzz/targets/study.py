@@ -88,5 +88,5 @@ def _check(study: Study) -> None:
     assert parse_study(written, "again").as_json() == written
 
 
-STUDY_YAML = Target(_study, _read_study, share=3)
-OVERRIDES = Target(_overrides, _read_overrides, share=4)
+STUDY_YAML = Target(_study, _read_study, share=2)
+OVERRIDES = Target(_overrides, _read_overrides, share=3)
