@@ -86,6 +86,7 @@ def test_a_saved_data_set(tmp_path: Path) -> None:
 
 
 def test_published_sets_are_recognised(real_data: Path) -> None:
+    real_data = real_data.resolve()  # as roots are
     found = inspect_data(str(real_data / "InfraredSolarModules"))
     assert (found.kind, found.root, found.images, found.size) == ("infrared_solar", str(real_data), 20_000, (24, 40))
     assert find_spec(str(real_data / "FashionMNIST")).name == "fashion_mnist"
