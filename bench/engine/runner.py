@@ -69,6 +69,10 @@ def run(study: Study, root: Path, console: Console, address: str | None = None, 
         KeyboardInterrupt: what was finished is in the store.
     """
     check_writable(root)
+    if loggers:
+        from bench.engine.loggers import check_loggers
+
+        check_loggers(loggers, root)
     _put_damaged_aside(root, console)
     Fragments(root, "rows").check_readable()
     plan = make_plan(study, root)

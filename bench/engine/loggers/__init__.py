@@ -26,11 +26,8 @@ log = logging.getLogger(__name__)
 LOGGERS: Mapping[str, type[Logger]] = {"tensorboard": TensorBoard, "mlflow": Mlflow, "wandb": Wandb, "aim": Aim}
 
 
-def prepare_loggers(names: Sequence[str], root: Path) -> tuple[str, ...]:
-    """Checks the names and sets the loggers up, ahead of everything that is scheduled.
-
-    Returns:
-        The names, each once.
+def check_loggers(names: Sequence[str], root: Path) -> None:
+    """Refuses what cannot be logged to; makes nothing.
 
     Raises:
         UserError: no such logger, its library is not installed, or the results lie at an address.
@@ -43,6 +40,18 @@ def prepare_loggers(names: Sequence[str], root: Path) -> tuple[str, ...]:
             raise UserError(f"--log {name}: {library} is not installed; pip install 'pretextbench[{extra}]'")
         if mirror_of(root) is not None:
             raise UserError(f"--log {name}: loggers write to a folder; give --results a folder, not an address")
+
+
+def prepare_loggers(names: Sequence[str], root: Path) -> tuple[str, ...]:
+    """Checks the names and sets the loggers up, ahead of everything that is scheduled.
+
+    Returns:
+        The names, each once.
+
+    Raises:
+        UserError: as `check_loggers`.
+    """
+    check_loggers(names, root)
     for name in dict.fromkeys(names):
         LOGGERS[name].prepare(_folder(root, name))
     return tuple(dict.fromkeys(names))
