@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
+from bench.results.budgets import unit_title
 from bench.results.leaderboard import budgets_of
 from bench.results.palette import Style
 from bench.results.recall_figure import hardest_first, recall_figure
@@ -27,8 +28,9 @@ def recall_by_class(root: Path, study: str | None, order: Sequence[str], looks: 
         return
     budgets = budgets_of(scored)
     first = _first(scored, budgets)
+    title = unit_title(scored["protocol"].unique())
     budget = st.segmented_control(
-        "Labels a class", budgets, default=first, required=True, wrap=True, key="budget", bind="query-params"
+        title, budgets, default=first, required=True, wrap=True, key="budget", bind="query-params"
     )
     recall = load_recall(root, study, budget if budget in budgets else first)
     recall = recall.filter(pl.col("entrant").is_in(list(order)))

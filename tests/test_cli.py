@@ -114,7 +114,7 @@ def test_without_a_command_the_help_is_shown(bench: Bench) -> None:
         ),
         (
             ["leaderboard", "--results", "ROOT", "--budget", "3"],
-            "--budget: no rows with '3' labels a class; valid: 1, 2, 5",
+            "--budget: no rows at label budget '3'; valid: 1, 2, 5",
         ),
         (["leaderboard", "--results", "ROOT", "--target", "8"], "--target: 8 is no score"),
         (

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from bench.results.text import budget_text, count_text
+from bench.results.text import count_text
 
 GRID = "rgba(133,140,151,0.22)"
 LEGEND = {"orientation": "h", "yanchor": "top", "y": -0.1, "x": 0, "xanchor": "left"}
@@ -59,8 +59,8 @@ def axis_title(text: str) -> dict[str, Any]:
 
 
 def labels_hover(row: Mapping[str, Any]) -> str:
-    """`50 labels (5 labels a class)`."""
-    return f"{count_text(round(row['n_labels']), 'label')} ({budget_text(row['label_budget'])})"
+    """`50 labels (budget 5)`."""
+    return f"{count_text(round(row['n_labels']), 'label')} (budget {row['label_budget']})"
 
 
 def escaped(text: str) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
+from bench.results.budgets import budget_text
 from bench.results.claims import claims_table
 from bench.results.leaderboard import Board, budgets_of, saved_table
+from bench.results.markdown import plain, table
 from bench.results.opening import Opened
+from bench.results.plane_page import plane_section
 from bench.results.summary import finding, reference_text
 from bench.results.supervision import mask_lines
 from bench.results.text import (
-    budget_text,
     count_text,
     deciding_text,
     footnotes,
@@ -25,14 +26,13 @@ from bench.results.text import (
     seconds_text,
 )
 
-_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # a new line could begin a heading or a fence
 _PAGE = """# {name}
 
 {description}**{finding}**
 
 Made by PretextBench {version}. `bench verify .` recomputes every number on this page from the rows and says what
 differs. Digest: `{digest}`
-{verdicts}{masks}
+{verdicts}{masks}{planes}
 ## Scores
 
 {scores}
@@ -86,14 +86,15 @@ def bundle_page(opened: Opened, board: Board, rows: pl.DataFrame, digest: str) -
     description = str(study.spec.get("description") or "") if study else ""
     return _PAGE.format(
         name=study.name if study else "all rows",
-        description=f"{_plain(description)}.\n\n" if description else "",
+        description=f"{plain(description)}.\n\n" if description else "",
         key=study.key[:8] if study else "rows",
-        finding=_plain(finding(board).sentence),
+        finding=plain(finding(board).sentence),
         version=", ".join(rows["version"].drop_nulls().unique().sort().to_list()),
         verdicts=_verdicts(claims_table(opened, level=board.level)),
+        planes=plane_section(opened, board.metric, level=board.level),
         masks=_masks(mask_lines(opened, level=board.level)),
         scores=_scores(board),
-        notes="  \n".join(_plain(note) for note in _notes(board)),
+        notes="  \n".join(plain(note) for note in _notes(board)),
         saved=_saved(opened, board),
         cost=_cost(rows),
         level=board.level * 100,
@@ -107,19 +108,19 @@ def _verdicts(claims: pl.DataFrame) -> str:
     """A line for each part of each claim; empty where the study states none."""
     if claims.is_empty():
         return ""
-    lines = [
-        (row["claim"], row["verdict"], row["statement"] or "", _effect(row), deciding_text(row) or row["reason"] or "")
-        for row in claims.iter_rows(named=True)
-    ]
-    table = _table(("claim", "verdict", "in full", "effect (interval)", "remark"), lines)
-    return f"\n## Verdicts\n\nMargins were set before the study ran; intervals hold jointly (Holm).\n\n{table}\n"
+    lines = []
+    for row in claims.iter_rows(named=True):
+        claim = (row["claim"], row["verdict"]) if row["part"] == 0 else ("", "")
+        lines.append((*claim, row["part_statement"], _effect(row), deciding_text(row) or row["reason"] or ""))
+    text = table(("claim", "verdict", "each part in full", "effect (interval)", "remark"), lines)
+    return f"\n## Verdicts\n\nMargins were set before the study ran; intervals hold jointly (Holm).\n\n{text}\n"
 
 
 def _masks(lines: Sequence[str]) -> str:
     """What masks are worth beside image labels; empty where the study does not ask."""
     if not lines:
         return ""
-    items = "\n".join(f"- {_plain(line.strip())}" if line.startswith(" ") else f"\n{_plain(line)}\n" for line in lines)
+    items = "\n".join(f"- {plain(line.strip())}" if line.startswith(" ") else f"\n{plain(line)}\n" for line in lines)
     return f"\n## What masks are worth\n{items}\n"
 
 
@@ -136,7 +137,7 @@ def _scores(board: Board) -> str:
     """One line an entrant, best first: overall score, labels saved, then the score at each budget."""
     budgets = budgets_of(board.curves)
     points = {(row["entrant"], row["label_budget"]): row for row in board.curves.iter_rows(named=True)}
-    head = ("", "entrant", "score", "labels saved", *(budget_text(budget) for budget in budgets))
+    head = ("", "entrant", "score", "labels saved", *(budget_text(budget, board.protocols) for budget in budgets))
     lines = []
     for row in board.frame.iter_rows(named=True):
         name = f"{row['entrant']} (reference)" if row["is_reference"] else row["entrant"]
@@ -146,22 +147,22 @@ def _scores(board: Board) -> str:
         found = [points.get((row["entrant"], budget)) for budget in budgets]
         at = [score_text(point["score"], point["low"], point["high"]) if point else "-" for point in found]
         lines.append((str(row["place"] or "-"), name, score, saved, *at))
-    return _table(head, lines)
+    return table(head, lines)
 
 
 def _saved(opened: Opened, board: Board) -> str:
     """Labels saved at each budget, best entrant first; empty where no reference has rows."""
     if not board.reference:
         return ""
-    table = saved_table(opened, metric=board.metric, level=board.level)
-    found = {(row["entrant"], row["label_budget"]): row for row in table.iter_rows(named=True)}
-    budgets = budgets_of(table)
+    factors = saved_table(opened, metric=board.metric, level=board.level)
+    found = {(row["entrant"], row["label_budget"]): row for row in factors.iter_rows(named=True)}
+    budgets = budgets_of(factors)
     lines = []
     for entrant in board.ranked["entrant"]:
         cells = [_factor(found.get((entrant, budget))) for budget in budgets]
         if any(cell != "-" for cell in cells):
             lines.append((entrant, *cells))
-    text = _table(("entrant", *(budget_text(budget) for budget in budgets)), lines)
+    text = table(("entrant", *(budget_text(budget, board.protocols) for budget in budgets)), lines)
     return f"\n## Labels saved at each budget\n\n{text}\n"
 
 
@@ -192,13 +193,3 @@ def _cost(rows: pl.DataFrame) -> str:
         f"pretraining {seconds_text(float(pretraining))}, "
         f"search {seconds_text(float(search))}, evaluation {seconds_text(float(evaluation))}."
     )
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(_plain(cell) for cell in row)} |" for row in rows)
-
-
-def _plain(text: str) -> str:
-    """The text with what Markdown would read as markup escaped."""
-    return re.sub(r"([\\|*_<>`]|\](?=[(\[:]))", r"\\\1", _BREAKS.sub(" ", text))

@@ -9,15 +9,15 @@ from typing import Any
 import polars as pl
 
 from bench.errors import UserError
+from bench.results.budgets import budget_text
 from bench.results.entrants import axes_text
-from bench.results.text import budget_text, deciding_text, factor_text, metric_text
+from bench.results.text import deciding_text, factor_text, metric_text
 from bench.study.claims import LABELS_SAVED, ROW_FIELDS, comparisons, parse_metric
 
 
-def statement(claim: Mapping[str, Any]) -> str:
-    """What a claim says, its parts joined by `and`; empty where it names no sides."""
-    parts = [part for part in comparisons(claim) if part.get("better") or part.get("worse")]
-    return "; and ".join(_part(part) for part in parts)
+def statements(claim: Mapping[str, Any]) -> list[str]:
+    """What each part of a claim says; a part that names no sides says nothing."""
+    return [_part(part) if part.get("better") or part.get("worse") else "" for part in comparisons(claim)]
 
 
 def effect_text(row: Mapping[str, Any]) -> str:
@@ -84,7 +84,7 @@ def _part(part: Mapping[str, Any]) -> str:
     except UserError:
         return f"{better} beats {worse} in {part.get('metric')}"
     by = f" by more than {margin:g}" if isinstance(margin, float | int) and margin else ""
-    where = f"at {budget_text(budget)}" if budget else "over all budgets"
+    where = f"at {budget_text(budget, [protocol])}" if budget else "over all budgets"
     measured = f"{protocol} {metric_text(metric)} {where}"
     if quantity == LABELS_SAVED:
         same = f"the same {protocol} {metric_text(metric)}"

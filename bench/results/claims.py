@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from bench.errors import UserError
-from bench.results.claim_words import setting_text, statement
+from bench.results.claim_words import setting_text, statements
 from bench.results.opening import Opened
 from bench.results.text import list_text, metric_text
 from bench.stats.claims import NOT_TESTABLE, VERDICTS, Claim, Part, verdicts
@@ -17,33 +17,37 @@ from bench.study.claims import ROW_FIELDS, comparisons, parse_metric
 from bench.study.methods import METHODS
 from bench.study.protocols import PROTOCOLS
 
-STATED = VERDICTS | {"statement": pl.String()}
+STATED = VERDICTS | {"statement": pl.String(), "part_statement": pl.String()}
 
 
 def claims_table(opened: Opened, *, level: float = 0.95) -> pl.DataFrame:
     """The claims of the study, in its order.
 
     Returns:
-        The columns of `bench.stats.claims.verdicts` and `statement`, what is claimed in words; empty where the study
-        states none. A claim whose entrants are not there, or not unique, or of which the study says that nothing here
-        can test it, is `not testable here`, with the reason.
+        The columns of `bench.stats.claims.verdicts`, `statement`, what is claimed in words, and `part_statement`, what
+        the part of this line says; empty where the study states none. A claim whose entrants are not there, or not
+        unique, or of which the study says that nothing here can test it, is `not testable here`, with the reason.
     """
     stated = (opened.study.spec.get("claims") or ()) if opened.study else ()
     rows = opened.rows.filter(pl.col("status") == "ok")
-    found: list[tuple[str, str, Claim | str]] = []
+    found: list[tuple[str, list[str], Claim | str]] = []
     for place, item in enumerate(stated):
         item = item if isinstance(item, Mapping) else {}
         name = str(item.get("name") or f"claim {place + 1}")
         if name in {other for other, _, _ in found}:
             name = f"{name} ({place + 1})"
-        found.append((name, statement(item), _claim(name, item, opened, rows)))
+        found.append((name, statements(item), _claim(name, item, opened, rows)))
     known = [claim for _, _, claim in found if isinstance(claim, Claim)]
     tested = verdicts(rows, opened.test_items, known, level=level).to_dicts() if known else []
     records = []
     for name, words, claim in found:
         missing = {"claim": name, "verdict": NOT_TESTABLE, "part": 0, "part_verdict": NOT_TESTABLE, "reason": claim}
         lines = [missing] if isinstance(claim, str) else [line for line in tested if line["claim"] == name]
-        records += [line | {"statement": words} for line in lines]
+        whole = "; and ".join(filter(None, words))
+        of_parts = words if len(lines) > 1 else [whole]
+        records += [
+            line | {"statement": whole, "part_statement": said} for line, said in zip(lines, of_parts, strict=True)
+        ]
     return pl.DataFrame(records, schema=STATED)
 
 

@@ -61,6 +61,11 @@ class Board:
     elsewhere: str = ""
 
     @property
+    def protocols(self) -> list[str]:
+        """The protocols of its lines."""
+        return self.frame["protocol"].drop_nulls().unique().sort().to_list()
+
+    @property
     def ranked(self) -> pl.DataFrame:
         """The lines that have a score."""
         return self.frame.filter(pl.col("score").is_not_null())
@@ -229,7 +234,7 @@ def _elsewhere(opened: Opened, scored: pl.DataFrame) -> str:
 def _check_budget(scored: pl.DataFrame, budget: str | None) -> None:
     if budget is not None and budget not in budgets_of(scored):
         raise UserError(
-            f"--budget: no rows with {budget!r} labels a class; valid: {', '.join(budgets_of(scored)) or 'none'}"
+            f"--budget: no rows at label budget {budget!r}; valid: {', '.join(budgets_of(scored)) or 'none'}"
         )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 
+from bench.results.budgets import budget_text
 from bench.results.entrants import axes_text
 from bench.results.opening import Opened
 from bench.results.sweep import value_text
-from bench.results.text import budget_text, count_text, metric_text
+from bench.results.text import count_text, metric_text
 from bench.stats.plane import plane as plane_cells
 from bench.study.protocols import PROTOCOLS
 
@@ -103,7 +104,7 @@ def planes(opened: Opened, metric: str, *, level: float = 0.95) -> list[Plane]:
 
 def first_zero(plane: Plane, budget: str) -> str:
     """Up to which noise the gain at this budget is known to be above zero, in one sentence."""
-    bought, name = _budget_words(plane.protocol, budget), f"gain in {metric_text(plane.metric)}"
+    bought, name = budget_text(budget, [plane.protocol]), f"gain in {metric_text(plane.metric)}"
     measured = [(column, cell) for column in plane.columns if (cell := plane.cell(column.label, budget))]
     above: NoiseColumn | None = None
     for column, cell in measured:
@@ -143,7 +144,9 @@ def interval_text(cell: Mapping[str, Any]) -> str:
 
 def budget_label(protocol: str, budget: str) -> str:
     """What the axis of budgets says."""
-    return "all" if budget == "all" else count_text(int(budget), "image") if _dense(protocol) else budget_text(budget)
+    if budget == "all":
+        return "all"
+    return count_text(int(budget), "image") if _dense(protocol) else budget_text(budget, [protocol])
 
 
 def _plane(opened: Opened, part: pl.DataFrame, beside: pl.DataFrame, metric: str, level: float) -> Plane:
@@ -214,9 +217,3 @@ def _sign(cell: Mapping[str, Any] | None) -> int:
 
 def _dense(protocol: str) -> bool:
     return protocol in PROTOCOLS and PROTOCOLS[protocol].dense
-
-
-def _budget_words(protocol: str, budget: str) -> str:
-    if not _dense(protocol):
-        return budget_text(budget)
-    return "all labelled images" if budget == "all" else count_text(int(budget), "labelled image")

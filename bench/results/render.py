@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from bench.results.budgets import budget_text
 from bench.results.grouping import Lines
 from bench.results.leaderboard import Board
 from bench.results.summary import finding, goal_text, reference_text
 from bench.results.table import GROUP_LINES, LINES, board_table, replicates_text, section, shared_tags
-from bench.results.text import budget_text, footnotes, metric_text
+from bench.results.text import footnotes, metric_text
 from bench.store.datasets import shown_name
 
 __all__ = ["board_notes", "heading", "print_board", "render", "replicates_text", "shared_tags"]
@@ -57,7 +58,7 @@ def heading(board: Board) -> Text:
 
 def _where(board: Board) -> str:
     if board.budget is not None:
-        return f"at {budget_text(board.budget)}"
+        return f"at {budget_text(board.budget, board.protocols)}"
     if board.span is None:
         return "area under each entrant's own curve"
     return f"area under the curve, {board.span[0]:,} to {board.span[1]:,} labels"

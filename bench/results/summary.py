@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 
+from bench.results.budgets import budget_text
 from bench.results.entrants import LABEL_ONLY
 from bench.results.leaderboard import Board
 from bench.results.text import (
     MARKS,
-    budget_text,
     factor_text,
     interval_text,
     list_text,
@@ -57,7 +57,7 @@ def finding(board: Board, *, times: str = "x") -> Finding:
     if rivals.is_empty():
         return _nothing(board)
     best = rivals.row(0, named=True)
-    where = f"At {budget_text(board.budget)}, " if board.budget else ""
+    where = f"At {budget_text(board.budget, board.protocols)}, " if board.budget else ""
     if best["saved"] is None:
         score = score_text(best["score"], best["score_low"], best["score_high"], best["score_mark"])
         claim = f"{where}{best['entrant']} leads with {metric_text(board.metric)} {score}"

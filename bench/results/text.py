@@ -31,13 +31,6 @@ def metric_text(metric: str) -> str:
     return _METRICS.get(metric, metric.replace("_", " "))
 
 
-def budget_text(label_budget: str) -> str:
-    """`1 label a class`, `5 labels a class`, or `all labels`."""
-    if label_budget == "all":
-        return "all labels"
-    return f"{label_budget} label{'' if label_budget == '1' else 's'} a class"
-
-
 def score_text(
     score: float | None, low: float | None, high: float | None, mark: str | None = "", digits: int = 3
 ) -> str:

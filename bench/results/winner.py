@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from bench.errors import UserError
+from bench.results.budgets import budget_text
 from bench.results.leaderboard import Board, budgets_of, make_board
 from bench.results.opening import Opened, open_results
 from bench.store.contender import Contender, Interval
@@ -65,7 +66,7 @@ def _contender(
         metric=board.metric,
         level=board.level,
         placed_by=Interval(line["score"], line["score_low"], line["score_high"]),
-        over=_over(budget),
+        over=_over(budget, line["protocol"]),
         label_budget=label_budget,
         at_budget=Interval(point["score"], point["low"], point["high"]),
         row_keys=tuple(rows.sort("seed", "draw", nulls_last=False)["row_key"]),
@@ -75,7 +76,5 @@ def _contender(
     )
 
 
-def _over(budget: str | None) -> str:
-    if budget is None:
-        return "over all label budgets"
-    return "at all labels" if budget == "all" else f"at {budget} labels a class"
+def _over(budget: str | None, protocol: str) -> str:
+    return "over all label budgets" if budget is None else f"at {budget_text(budget, [protocol])}"

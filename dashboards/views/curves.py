@@ -9,12 +9,13 @@ import polars as pl
 import streamlit as st
 
 from bench.errors import UserError
+from bench.results.budgets import budget_text
 from bench.results.figures import curve_figure, saved_figure
 from bench.results.leaderboard import Board
 from bench.results.opening import NoResultsError
 from bench.results.palette import Style
 from bench.results.summary import reference_text
-from bench.results.text import budget_text, count_text, metric_text, saved_text, score_text
+from bench.results.text import count_text, metric_text, saved_text, score_text
 from dashboards.frame import broken, choose_study, headline, no_results, plain, progress_line
 from dashboards.loading import load_board, load_metrics, load_saved, load_styles, load_target, results_root
 from dashboards.recall import recall_by_class
@@ -101,7 +102,7 @@ def _numbers(board: Board, saved: pl.DataFrame, order: list[str]) -> None:
             lines.append(
                 {
                     "Entrant": name,
-                    "Budget": budget_text(row["label_budget"]),
+                    "Budget": budget_text(row["label_budget"], board.protocols),
                     "Labels": round(row["n_labels"]),
                     "Score": score_text(row["score"], row["low"], row["high"], row["mark"]),
                     "Labels saved": _saved(factor),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,6 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from bench.errors import UserError
+from bench.results.budgets import unit_title
 from bench.results.forest import forest_figure
 from bench.results.leaderboard import Board, budgets_of
 from bench.results.opening import NoResultsError
@@ -31,10 +32,10 @@ def page() -> None:
     root = results_root()
     try:
         study = choose_study(root)
-        metrics, budgets = load_metrics(root, study), budgets_of(load_results(root, study).rows)
+        metrics, rows = load_metrics(root, study), load_results(root, study).rows
         header = st.container()
         controls = st.columns([1.1, 2, 0.7], vertical_alignment="bottom")
-        metric, budget = _measure(controls[:2], metrics, budgets)
+        metric, budget = _measure(controls[:2], metrics, budgets_of(rows), rows["protocol"].unique())
         board = load_board(root, study, metric, budget)
         looks = load_styles(root, study)
     except NoResultsError as error:
@@ -62,7 +63,7 @@ def page() -> None:
 
 
 def _measure(
-    columns: Sequence[DeltaGenerator], metrics: list[str], budgets: list[str]
+    columns: Sequence[DeltaGenerator], metrics: list[str], budgets: list[str], protocols: Iterable[str]
 ) -> tuple[str | None, str | None]:
     """Which metric, at which label budget; None for the study's own and for all budgets."""
     metric = None
@@ -70,7 +71,7 @@ def _measure(
         metric = columns[0].selectbox("Metric", metrics, format_func=metric_text, key="metric", bind="query-params")
     choices = [OVERALL, *budgets]
     budget = columns[1].segmented_control(
-        "Labels a class", choices, default=OVERALL, required=True, wrap=True, key="budget", bind="query-params"
+        unit_title(protocols), choices, default=OVERALL, required=True, wrap=True, key="budget", bind="query-params"
     )
     return metric, None if budget in (None, OVERALL) else budget
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
+from bench.results.budgets import budget_text, unit_title
 from bench.results.importance import importance_text
 from bench.results.importance_figure import importance_figure
 from bench.results.leaderboard import budgets_of
 from bench.results.opening import Opened
 from bench.results.sweep import Axis, Line, axes_of, fields_of, heat
 from bench.results.sweep_figures import heat_figure, response_figure, trials_figure
-from bench.results.text import budget_text, count_text, footnotes, list_text, metric_text, score_text, seconds_text
+from bench.results.text import count_text, footnotes, list_text, metric_text, score_text, seconds_text
 from bench.results.trials import REACHED, tried
 from dashboards.frame import heading, plain, progress_line, show
 from dashboards.loading import load_importance, load_lines, load_metrics, load_results, load_trials
@@ -55,14 +56,14 @@ def _response(root: Path, study: str | None, opened: Opened, axis: Axis, metric:
     if protocol is None:
         return "", []
     budgets = [ALL_BUDGETS, *budgets_of(rows.filter(pl.col("protocol") == protocol))]
-    budget = right.selectbox("Labels a class", budgets, key="budget", bind="query-params")
+    budget = right.selectbox(unit_title([protocol]), budgets, key="budget", bind="query-params")
     lines = load_lines(root, study, axis, metric, protocol, None if budget == ALL_BUDGETS else budget)
     if not lines:
         st.info("No two settings of this axis have measurements in common yet.")
         return protocol, []
     figure = response_figure(lines[:FIRST], axis, metric=metric)
     st.plotly_chart(figure, config=CONFIG, key="response", alt="Score over the values of the axis, with intervals")
-    where = "area under the curve" if budget == ALL_BUDGETS else f"at {budget_text(str(budget))}"
+    where = "area under the curve" if budget == ALL_BUDGETS else f"at {budget_text(str(budget), [protocol])}"
     notes = [
         f"{metric_text(metric)}, {where}; 95 % intervals. A filled mark may be the best of its line, an open one is "
         "significantly worse."

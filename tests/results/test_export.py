@@ -169,6 +169,18 @@ def test_a_changed_key_of_the_study_is_named(bundle: Path) -> None:
     assert ("study.json", "key spec") in {(item.file, item.where) for item in verify(bundle)}
 
 
+def test_a_page_in_the_words_of_an_older_version_is_taken_by_its_digest(bundle: Path) -> None:
+    index = read_json(bundle / "digests.json")
+    index["bundle_version"] -= 1
+    (bundle / "README.md").write_text("as it was put then")
+    write_json(bundle / "digests.json", index)
+    assert [(found.file, found.where) for found in verify(bundle)] == [("README.md", "SHA-256")]
+    resealed(bundle, "README.md")
+    same, lines = verified(bundle)
+    assert same
+    assert lines[-1].endswith("by its digest alone")
+
+
 def test_a_dropped_entrant_is_found(bundle: Path) -> None:
     board = pl.read_parquet(bundle / "leaderboard.parquet")
     board.head(3).write_parquet(bundle / "leaderboard.parquet")

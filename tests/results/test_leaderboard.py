@@ -148,7 +148,7 @@ def test_other_metrics_have_no_test_term(root: Path) -> None:
     ("choice", "message"),
     [
         ({"metric": "miou"}, r"--metric: unknown metric 'miou'; valid: accuracy, balanced_accuracy, macro_f1"),
-        ({"budget": "3"}, r"--budget: no rows with '3' labels a class; valid: 1, 2, 5, 10, 50, all"),
+        ({"budget": "3"}, r"--budget: no rows at label budget '3'; valid: 1, 2, 5, 10, 50, all"),
         ({"study": "no"}, r"--study: unknown study 'no'"),
         ({"reference": ["nothing+linear"]}, r"reference: unknown entrant 'nothing\+linear'"),
     ],

@@ -10,8 +10,10 @@ import pytest
 
 from bench.results.export import export
 from bench.results.opening import Opened, open_results
-from bench.results.plane import Plane, first_zero, planes
+from bench.results.plane import Plane, column_text, first_zero, gain_text, planes
 from bench.results.plane_figure import plane_figure, plane_print
+from bench.results.plane_page import plane_section
+from bench.results.verify import verify
 from tests.results.noisy import BUDGETS, LEVELS, write_noisy
 from tests.results.synthetic import write_study
 
@@ -112,3 +114,22 @@ def test_export_writes_the_plane(tmp_path: Path) -> None:
     write_noisy(tmp_path / "results", seeds=2)
     names = {path.name for path in export(tmp_path / "results", tmp_path / "to", "figures")}
     assert {"plane_segmentation.svg", "plane_segmentation.pdf", "plane_segmentation.png", "plane_1.html"} <= names
+
+
+def test_a_bundle_shows_the_plane_and_verifies(tmp_path: Path) -> None:
+    write_noisy(tmp_path / "results", seeds=2)
+    export(tmp_path / "results", tmp_path / "bundle", "bundle")
+    assert verify(tmp_path / "bundle") == []
+    page = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    (plane,) = planes(open_results(tmp_path / "results"), "miou")
+    assert f"| pretrained on | {' | '.join(f'{budget} images' for budget in BUDGETS)} |" in page
+    for column in plane.columns:
+        (line,) = (line for line in page.splitlines() if line.startswith(f"| {column_text(column)} |"))
+        cells = [plane.cell(column.label, budget) for budget in plane.budgets]
+        assert all(cell and gain_text(cell) in part for cell, part in zip(cells, line.split("|")[2:-1], strict=True))
+    assert all(f"- {first_zero(plane, budget)}" in page for budget in plane.budgets)
+
+
+def test_a_study_without_noise_has_no_plane_on_its_page(tmp_path: Path) -> None:
+    write_study(tmp_path / "results")
+    assert plane_section(open_results(tmp_path / "results"), "balanced_accuracy") == ""

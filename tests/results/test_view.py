@@ -76,7 +76,7 @@ def test_a_target_where_labels_saved_is_undefined_says_so(root: Path) -> None:
         (View(target=1.2), "--target: 1.2 is no score"),
         (View(target=0.5, budget="10"), "give --target or --budget, not both"),
         (View(metric="miou"), "--metric: unknown metric 'miou'; valid: accuracy"),
-        (View(budget="3"), "--budget: no rows with '3' labels a class; valid: 1, 2"),
+        (View(budget="3"), "--budget: no rows at label budget '3'; valid: 1, 2"),
         (View(study="no"), "--study: unknown study 'no'; valid: mae-mask-ratio"),
     ],
 )

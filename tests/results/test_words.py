@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bench.results.budgets import budget_text
 from bench.results.leaderboard import Board, make_board
 from bench.results.opening import Opened, open_results
 from bench.results.provenance import Code
 from bench.results.render import print_board
 from bench.results.summary import finding, reference_text
 from bench.results.text import (
-    budget_text,
     factor_text,
     footnotes,
     interval_text,
@@ -64,11 +64,18 @@ def test_labels_saved(arguments: tuple[float | None, ...], expected: str) -> Non
 def test_small_words() -> None:
     assert factor_text(0.18) == "0.18x"
     assert interval_text(None, None) == ""
-    assert [budget_text(budget) for budget in ("1", "5", "all")] == [
+    assert [budget_text(budget, ["linear", "knn"]) for budget in ("1", "5", "all")] == [
         "1 label a class",
         "5 labels a class",
         "all labels",
     ]
+    assert [budget_text(budget, ["segmentation", "as_is"]) for budget in ("1", "all")] == [
+        "1 labelled image",
+        "all labelled images",
+    ]
+    assert [budget_text(budget, ["few_shot"]) for budget in ("1", "5")] == ["1 shot", "5 shots"]
+    assert [budget_text(budget, ["linear", "segmentation"]) for budget in ("5", "all")] == ["budget 5", "all labels"]
+    assert budget_text("5", ["of_a_plug_in_that_is_gone"]) == "5 labels a class"
     assert [list_text(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
         "",
         "a",

@@ -20,6 +20,7 @@ class AsIsOptions(ClassMapOptions):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "the network that learned from the masks, its own decoder, no label of the budget"
     dense: ClassVar[bool] = True
+    budget_unit: ClassVar[tuple[str, str]] = ("labelled image", "labelled images")
     reads_features: ClassVar[bool] = False
 
     draws: int = Field(default=1, ge=1, description="draws of each budget that the one score is written down for")

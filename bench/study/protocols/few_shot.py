@@ -46,6 +46,7 @@ class FewShotOptions(ProtocolOptions):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "episodes of novel classes: which are present, and where (CST on frozen tokens)"
     dense: ClassVar[bool] = True
+    budget_unit: ClassVar[tuple[str, str]] = ("shot", "shots")
     reads_features: ClassVar[bool] = False
     listed: ClassVar[tuple[str, ...]] = ("fold", "ways", "supervision", "mask_share", "ignore")
     cell_fields: ClassVar[frozenset[str]] = ProtocolOptions.cell_fields | {"cache_gb"}

@@ -31,6 +31,7 @@ class SegmentationOptions(ClassMapOptions):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "decoder on the encoder's maps, trained on the masks of a few images"
     dense: ClassVar[bool] = True
+    budget_unit: ClassVar[tuple[str, str]] = ("labelled image", "labelled images")
     reads_features: ClassVar[bool] = False
     listed: ClassVar[tuple[str, ...]] = ("decoder", "encoder_state", "frozen_blocks")
 
