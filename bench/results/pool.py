@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ import numpy as np
 import polars as pl
 
 from bench.errors import UserError
+from bench.results.bundle import ROWS_FILE, STUDY_FILE
 from bench.results.entrants import IDENTITY, check_reference, match_reference, with_entrants
-from bench.results.opening import Study, find_study, read_rows, studies
+from bench.results.opening import Study, find_study, parse_study, read_rows, studies
 from bench.results.text import list_text
 from bench.stats.arrays import FloatArray
 from bench.stats.curves import known
 from bench.stats.pool import pooled
+from bench.store.files import read_json
 
 HELD_OUT = "test_tiles"  # the key of the data's options that names a part
 POOLED = {
@@ -68,9 +70,47 @@ def pool(
     Raises:
         UserError: fewer than two parts, parts that overlap, rows without a confusion matrix, unknown names.
     """
-    members = _members(root, study)
-    frames = [_rows(root, part).with_columns(pl.lit(name).alias("part")) for name, part in members.items()]
-    rows = pl.concat(frames)
+    first = find_study(root, study)
+    if first is None:
+        raise UserError(f"pool: no study in {root}; run one for each part first")
+    members = _members(first, studies(root))
+    return _pooled(members, [read_rows(root, part, _COLUMNS) for part in members.values()], metric, reference, level)
+
+
+def pool_bundles(
+    folder: Path, *, metric: str = "miou", reference: Sequence[str] | None = None, level: float = 0.95
+) -> Pool:
+    """The same from published bundles, one for each part.
+
+    Args:
+        folder: holds the bundles, each in a folder of its own.
+        metric: as of `pool`.
+        reference: as of `pool`.
+        level: as of `pool`.
+
+    Raises:
+        UserError: as `pool`, or no bundle in the folder.
+    """
+    manifests = {path.parent: read_json(path) for path in sorted(folder.glob(f"*/{STUDY_FILE}"))}
+    found = {path: parse_study(said) for path, said in manifests.items() if said and "study_key" in said}
+    if not found:
+        raise UserError(f"pool: no bundle in a folder of {folder}; make them with: bench export --format bundle")
+    members = _members(next(iter(found.values())), found.values())
+    places = {study.key: path for path, study in found.items()}
+    frames = [pl.read_parquet(places[part.key] / ROWS_FILE, columns=list(_COLUMNS)) for part in members.values()]
+    return _pooled(members, frames, metric, reference, level)
+
+
+def _pooled(
+    members: Mapping[str, Study],
+    frames: Sequence[pl.DataFrame],
+    metric: str,
+    reference: Sequence[str] | None,
+    level: float,
+) -> Pool:
+    """The table, from the rows of each member."""
+    parts = zip(members, frames, strict=True)
+    rows = pl.concat([_confusions(frame).with_columns(pl.lit(name).alias("part")) for name, frame in parts])
     if rows.is_empty():
         raise UserError(f"pool: no row of {_name(members)} holds a confusion matrix; valid: studies of segmentation")
     names = reference or next(iter(members.values())).reference
@@ -82,18 +122,15 @@ def pool(
     return Pool(_name(members), tuple(members), metric, frame)
 
 
-def _members(root: Path, study: str | None) -> dict[str, Study]:
-    """The newest study of each held-out part, by the part's name, in its order.
+def _members(first: Study, others: Iterable[Study]) -> dict[str, Study]:
+    """The studies that ask what the first one asks, by the part each holds out: of two, the one that comes first.
 
     Raises:
         UserError: fewer than two, or parts that share a tile.
     """
-    first = find_study(root, study)
-    if first is None:
-        raise UserError(f"pool: no study in {root}; run one for each part first")
     asked = _question(first)
     found: dict[tuple[str, ...], Study] = {}
-    for other in studies(root):
+    for other in others:
         held = tuple(other.spec.get("data", {}).get(HELD_OUT) or ())
         if held and _question(other) == asked:
             found.setdefault(held, other)
@@ -116,9 +153,9 @@ def _question(study: Study) -> str:
     return json.dumps({**spec, "data": data}, sort_keys=True)
 
 
-def _rows(root: Path, study: Study) -> pl.DataFrame:
-    """The finished rows of a study that hold a confusion matrix: entrant, cell, seed, draw, confusion (as JSON)."""
-    rows = read_rows(root, study, _COLUMNS).filter(pl.col("status") == "ok")
+def _confusions(rows: pl.DataFrame) -> pl.DataFrame:
+    """The finished rows that hold a confusion matrix: entrant, cell, seed, draw, confusion (as JSON)."""
+    rows = rows.filter(pl.col("status") == "ok")
     told = [json.dumps(json.loads(text or "{}").get("confusion")) for text in rows["details"]]
     rows = with_entrants(rows.with_columns(pl.Series("confusion", told, dtype=pl.String)))
     kept = rows.filter(pl.col("confusion") != "null")

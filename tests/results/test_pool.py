@@ -11,9 +11,9 @@ import pytest
 
 from bench.cli import main
 from bench.errors import UserError
-from bench.results.pool import pool
+from bench.results.pool import pool, pool_bundles
 from bench.stats.pool import miou
-from bench.store.files import write_json
+from bench.store.files import read_json, write_json
 from bench.store.fragments import Fragments
 from bench.store.keys import content_key
 from bench.store.schema import ROWS, SCHEMA_VERSION
@@ -93,6 +93,21 @@ def test_the_tiles_are_added_up_and_are_the_unit(root: Path) -> None:
     assert noisy["difference"] == pytest.approx(noisy["score"] - lines["random_init"]["score"])
     assert noisy["difference_low"] > 0
     assert lines["random_init"]["difference"] is None
+
+
+def test_bundles_pool_as_their_studies_do(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    published = tmp_path_factory.mktemp("published")
+    for path in (root / "studies").glob("*.json"):
+        manifest = read_json(path)
+        assert manifest is not None
+        rows = Fragments(root, "rows").scan().filter(pl.col("row_key").is_in(manifest["row_keys"])).collect()
+        to = published / manifest["spec"]["data"]["test_tiles"][0].replace(" ", "_").lower()
+        to.mkdir()
+        rows.write_parquet(to / "rows.parquet")
+        write_json(to / "study.json", manifest)
+    assert pool_bundles(published).frame.equals(pool(root, "dubai").frame)
+    with pytest.raises(UserError, match="no bundle in a folder of"):
+        pool_bundles(root)
 
 
 def test_of_a_tile_run_twice_the_newest_counts(root: Path) -> None:
