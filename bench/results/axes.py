@@ -21,14 +21,18 @@ def labels_axis(frame: pl.DataFrame) -> dict[str, Any]:
 
     It has no title, which a long legend would cover on a narrow page: the heading above says what it is.
     """
-    ticks: list[int] = []
-    for labels in sorted({round(value) for value in frame["n_labels"].drop_nulls()}):
-        if not ticks or labels >= ticks[-1] * 1.4:
-            ticks.append(labels)
     axis = {"type": "log", "showgrid": False, "zeroline": False}
-    if not ticks:
+    sizes = sorted({round(value) for value in frame["n_labels"].drop_nulls()})
+    if not sizes:
         return axis
-    ends = [math.log10(ticks[0]) - 0.08, math.log10(ticks[-1]) + 0.08]
+    span = math.log10(sizes[-1] / sizes[0])
+    apart = min(math.log10(1.4), 0.1 * span)
+    ticks: list[int] = []
+    for labels in sizes:
+        if not ticks or math.log10(labels / ticks[-1]) >= apart:
+            ticks.append(labels)
+    beyond = min(0.08, 0.06 * span) or 0.08
+    ends = [math.log10(ticks[0]) - beyond, math.log10(ticks[-1]) + beyond]
     return {**axis, "tickvals": ticks, "ticktext": [f"{labels:,}" for labels in ticks], "range": ends}
 
 

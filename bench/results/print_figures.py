@@ -61,15 +61,19 @@ def curves_print(board: Board, looks: Mapping[str, Style], order: Sequence[str])
     return figure
 
 
+def forest_lines(board: Board, order: Sequence[str]) -> pl.DataFrame:
+    """The entrants that have a factor of labels saved, and are no reference themselves."""
+    known = pl.col("saved").is_not_null() & ~pl.col("is_reference")
+    return board.ranked.filter(known, pl.col("entrant").is_in(list(order)))
+
+
 def forest_print(board: Board, looks: Mapping[str, Style], order: Sequence[str]) -> Figure:
     """Labels saved by each entrant that has a factor, with interval; a triangle is a bound, the line at 1 no saving."""
-    shown = board.ranked.filter(
-        pl.col("saved").is_not_null(), ~pl.col("is_reference"), pl.col("entrant").is_in(list(order))
-    )
+    shown = forest_lines(board, order)
     small = _small_print(board, shown)
     names = [_wrapped(name, _NAME_WIDE) for name in shown["entrant"]]
     row_height = _ROW + 0.13 * max((name.count("\n") for name in names), default=0)
-    figure, axes = _page(0.75 + row_height * max(shown.height, 1) + 0.13 * len(small))
+    figure, axes = _page(0.75 + row_height * shown.height + 0.13 * len(small))
     ends = shown.select("saved", "saved_low", "saved_high").unpivot()["value"].to_list()
     scale = factor_axis(ends, most=7)
     axes.set_xscale("log")

@@ -19,7 +19,7 @@ from bench.results.opening import Opened
 from bench.results.palette import Style
 from bench.results.plane import planes
 from bench.results.plane_figure import plane_print
-from bench.results.print_figures import curves_print, forest_print, response_print
+from bench.results.print_figures import curves_print, forest_lines, forest_print, response_print
 from bench.results.sweep import axes_of, lines
 from bench.store.files import replacing
 
@@ -55,18 +55,17 @@ Draw = Callable[[], Figure]
 
 
 def drawings(opened: Opened, board: Board, looks: Mapping[str, Style]) -> dict[str, Draw]:
-    """Every figure for print of these results by name: curves, forest, the response to each scientific axis, and where
-    labels were noisy the plane of noise and label budget.
+    """Every figure for print of these results by name: curves, forest where some entrant has a factor of labels saved,
+    the response to each scientific axis, and where labels were noisy the plane of noise and label budget.
 
     Args:
         looks: the style of every entrant of the board.
     """
     ranked = board.ranked.with_row_index("line")
     order = ranked.filter((pl.col("line") < MOST) | pl.col("is_reference"))["entrant"].to_list()
-    found: dict[str, Draw] = {
-        "curves": lambda: curves_print(board, looks, order),
-        "forest": lambda: forest_print(board, looks, order),
-    }
+    found: dict[str, Draw] = {"curves": lambda: curves_print(board, looks, order)}
+    if forest_lines(board, order).height:
+        found["forest"] = lambda: forest_print(board, looks, order)
     for axis in axes_of(opened.scored(board.metric)):
         rows = opened.scored(board.metric).filter(pl.col("method") == axis.method)
         for protocol in _protocols(rows["protocol"].unique().sort().to_list()):

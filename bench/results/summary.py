@@ -121,7 +121,8 @@ def _interval(board: Board, best: Mapping[str, Any]) -> str:
     low, high = best["saved_low"], best["saved_high"]
     if best["saved"] < 1.0 and not best["saved_censored"]:
         low, high = _inverse(high), _inverse(low)
-    interval = interval_text(low, high)
+    known = best["saved_low"] is not None and best["saved_high"] is not None
+    interval = interval_text(low, high) or ("open at both ends" if known else "")
     return f"{board.level * 100:g} %: {interval}" if interval else ""
 
 

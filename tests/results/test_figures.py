@@ -111,4 +111,8 @@ def test_ticks_of_labels_do_not_collide() -> None:
     axis = labels_axis(pl.DataFrame({"n_labels": [10.0, 11.0, 20.0, 22.0, 50.0]}))
     ticks = axis["tickvals"]
     assert all(right >= 1.4 * left for left, right in itertools.pairwise(ticks))
+    narrow = labels_axis(pl.DataFrame({"n_labels": [142.0, 146.0]}))
+    assert narrow["tickvals"] == [142, 146]
+    low, high = narrow["range"]
+    assert math.log10(146 / 142) == pytest.approx((high - low) / 1.12)  # the lines fill the figure
     assert labels_axis(pl.DataFrame({"n_labels": []}, schema={"n_labels": pl.Float64})).get("tickvals") is None

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -128,3 +129,8 @@ def test_matplotlib_is_not_read_before_a_figure_is_wanted() -> None:
     program = "import sys, bench.results.export, bench.results.takeaway, dashboards.loading; "
     program += "sys.exit('matplotlib' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_where_nobody_saves_labels_there_is_no_forest(board: Board, opened: Opened) -> None:
+    nobody = replace(board, frame=board.frame.with_columns(saved=pl.lit(None, pl.Float64)))
+    assert "forest" not in drawings(opened, nobody, looks(board))

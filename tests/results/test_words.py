@@ -129,6 +129,8 @@ def test_what_is_censored_or_undecided_or_worse_is_said(board: Board) -> None:
     assert "needs at least 8.0x fewer labels (95 %: from 3.0)" in censored.sentence
     undecided = finding(with_best(board, saved=1.3, saved_low=0.8, saved_high=2.1))
     assert undecided.claim.endswith("is not shown to save labels: it needs 1.3x fewer labels")
+    open_ended = finding(with_best(board, saved=4.6, saved_low=0.0, saved_high=math.inf))
+    assert "it needs 4.6x fewer labels (95 %: open at both ends)" in open_ended.sentence
     worse = finding(with_best(board, saved=0.5, saved_low=0.4, saved_high=0.8))
     assert "needs 2.0x more labels (95 %: 1.2 to 2.5)" in worse.sentence
     unknown = finding(with_best(board, saved=None, saved_reason="the curves share no range of scores"))
