@@ -6,7 +6,7 @@
 
 Work is what the rows and trials say of themselves: seconds of pretraining (once a pretraining), of every trial, and of
 judging every cell. The rest of wall time x cores is start and end of Python, torch and Ray, reading, writing, cores
-that wait for the last task, and what a busy machine took away. The time until the first and from the last row is printed
+that wait for the last task, and what a busy machine took away. The time to the first and from the last row is printed
 too: there no core can be kept busy.
 """
 
