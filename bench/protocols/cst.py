@@ -33,8 +33,8 @@ class Cst(nn.Module):
         self.blocks = nn.ModuleList(SupportBlock(*widths[number : number + 2]) for number in range(2))
         self.linear = nn.Sequential(*(part for _ in range(2) for part in _pointwise(WIDTHS[-1])))
         self.presence = nn.Sequential(
-            nn.Conv2d(128, 128, 1), nn.ReLU(), nn.Conv2d(128, 64, 1), nn.ReLU(),
-            nn.AvgPool2d(3, stride=2, padding=1), nn.Conv2d(64, 64, 1), nn.ReLU(), nn.Conv2d(64, 2, 1),
+            Pointwise(128, 128), nn.ReLU(), Pointwise(128, 64), nn.ReLU(),
+            nn.AvgPool2d(3, stride=2, padding=1), Pointwise(64, 64), nn.ReLU(), Pointwise(64, 2),
         )  # fmt: skip
         self.mask = nn.Sequential(
             nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(), nn.Conv2d(128, 64, 3, padding=1), nn.ReLU(),
@@ -56,7 +56,8 @@ class Cst(nn.Module):
         """
         tokens = self.squeeze(correlation, support_masks)[-1]
         maps = self.linear(tokens).unflatten(2, self.query_grid)
-        return self.presence(maps[..., 0]).mean(dim=(2, 3)), self.mask(maps[..., 1])
+        marked = maps[..., 1].contiguous(memory_format=torch.channels_last)
+        return self.presence(maps[..., 0]).mean(dim=(2, 3)), self.mask(marked)
 
     def squeeze(self, correlation: Tensor, support_masks: Tensor) -> list[Tensor]:
         """The tokens that enter and leave each block, [N, channels, T_q, T_s]; T_s is 145, 10 and 2 as published."""
@@ -64,6 +65,17 @@ class Cst(nn.Module):
         for place, block in enumerate(self.blocks):
             states.append(block(states[-1], attended(support_masks, self.grids[place]), getattr(self, f"pool{place}")))
         return states
+
+
+class Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution, as one matrix product over all tokens; its result lies in memory with the channels last."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, inputs, T_q, T] -> [N, outputs, T_q, T]."""
+        return functional.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class SupportBlock(nn.Module):
@@ -76,15 +88,15 @@ class SupportBlock(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         hidden = width // 2
-        self.query, self.key, self.value = (nn.Conv2d(channels, hidden, 1, bias=False) for _ in range(3))
-        self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.GroupNorm(GROUPS, width), nn.ReLU())
+        self.query, self.key, self.value = (Pointwise(channels, hidden, bias=False) for _ in range(3))
+        self.shortcut = nn.Sequential(Pointwise(channels, width, bias=False), nn.GroupNorm(GROUPS, width), nn.ReLU())
         self.mix = nn.Sequential(
-            nn.GroupNorm(GROUPS, hidden), nn.ReLU(), nn.Conv2d(hidden, width, 1, bias=False),
+            nn.GroupNorm(GROUPS, hidden), nn.ReLU(), Pointwise(hidden, width, bias=False),
             nn.GroupNorm(GROUPS, width), nn.ReLU(),
         )  # fmt: skip
         self.norm = nn.GroupNorm(GROUPS, width)
         self.feed = nn.Sequential(
-            nn.Conv2d(width, hidden, 1), nn.GroupNorm(GROUPS, hidden), nn.ReLU(), nn.Conv2d(hidden, width, 1)
+            Pointwise(width, hidden), nn.GroupNorm(GROUPS, hidden), nn.ReLU(), Pointwise(hidden, width)
         )
         self.feed_norm = nn.GroupNorm(GROUPS, width)
 
@@ -101,12 +113,34 @@ class SupportBlock(nn.Module):
         return self.feed_norm(y + self.feed(y))
 
     def attend(self, x: Tensor, pooled: Tensor, seen: Tensor) -> Tensor:
-        """Values of the support tokens that pooled tokens attend to, [N, hidden, T_q, T_out]; no 1 / sqrt(d)."""
-        count, columns = len(x), x.shape[2]
-        mask = seen[:, None].expand(-1, columns, -1).flatten(0, 1)[:, None, None]
-        query, key, value = _by_head(self.query(pooled)), _by_head(self.key(x)), _by_head(self.value(x))
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
-        return mixed.unflatten(0, (count, columns)).permute(0, 2, 4, 1, 3).flatten(1, 2)
+        """Values of the support tokens that pooled tokens attend to, [N, hidden, T_q, T_out]; no 1 / sqrt(d).
+
+        Keys and values of the support tokens are never made, as q' (K x) = (q' K) x and sum(w V x) = V sum(w x): all
+        heads and pooled tokens of a query token read its support tokens in one product.
+        """
+        x, seen = visible(x, seen)
+        heads = (HEADS, -1, x.shape[1])
+        key, value = self.key.weight.view(heads), self.value.weight.view(heads)
+        query = self.query(pooled).permute(0, 2, 3, 1).unflatten(3, (HEADS, -1))  # [N, T_q, T_out, heads, d]
+        asked = torch.einsum("nqohd,hdc->nqohc", query, key)
+        tokens = x.transpose(1, 2).flatten(0, 1)  # [N * T_q, C, T]: a query token's attention is its own affair
+        barred = torch.zeros_like(seen, dtype=x.dtype).masked_fill_(~seen, -torch.inf)
+        barred = barred.repeat_interleave(x.shape[2], dim=0).unsqueeze(1)
+        weights = torch.baddbmm(barred, asked.flatten(0, 1).flatten(1, 2), tokens).softmax(dim=2)
+        mixed = torch.einsum("nqohc,hdc->nqohd", (weights @ tokens.transpose(1, 2)).view(asked.shape), value)
+        return mixed.flatten(3).permute(0, 3, 1, 2)
+
+
+def visible(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """The support tokens without those that no query may attend to: [N, C, T_q, T] and bool [N, T] with a smaller T.
+
+    As many are left as the sample with the most of them sees, which come first in every sample.
+    """
+    most = int(seen.sum(dim=1).max())
+    if most == seen.shape[1]:
+        return x, seen
+    order = seen.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+    return x.gather(3, order[:, None, None].expand(-1, *x.shape[1:3], -1)), seen.gather(1, order)
 
 
 def pooling(grid: Grid, size: Grid) -> Tensor:
@@ -128,10 +162,5 @@ def attended(masks: Tensor, grid: Grid) -> Tensor:
     return functional.pad(cells, (1, 0), value=True)
 
 
-def _by_head(x: Tensor) -> Tensor:
-    """[N, heads * d, T_q, T] -> [N * T_q, heads, T, d]: a query token's attention is its own affair."""
-    return x.unflatten(1, (HEADS, -1)).permute(0, 3, 1, 4, 2).flatten(0, 1)
-
-
 def _pointwise(width: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(width, width, 1), nn.GroupNorm(GROUPS, width), nn.ReLU()
+    return Pointwise(width, width), nn.GroupNorm(GROUPS, width), nn.ReLU()

@@ -59,7 +59,7 @@ def train(data: PairData, episodes: Episodes, validation: Episodes, judge: PairD
     """
     options = data.options
     network = started(lambda: Cst(data.tokens.channels, data.tokens.grid, data.support_grid), seed, data)
-    optimizer = torch.optim.Adam(network.parameters(), lr=options.lr)
+    optimizer = torch.optim.Adam(network.parameters(), lr=options.lr, fused=True)
     best, kept, checkpoints = (-1.0, 0, Thresholds()), copy.deepcopy(network.state_dict()), 0
     for step in range(1, options.steps + 1):
         batch = range((step - 1) * options.batch_size, step * options.batch_size)
@@ -178,7 +178,7 @@ def train_enhancer(data: PairData, known: np.ndarray, pool: np.ndarray, classes:
     pairs = [(image, label) for image in known for label in classes if data.histograms[image, label] > 0]
     showing = {label: pool[data.histograms[pool, label] > 0] for label in classes}
     enhancer = started(lambda: Enhancer(data.tokens.heads), seed, data)
-    optimizer, numbers = torch.optim.Adam(enhancer.parameters(), lr=options.lr), np.random.default_rng(seed)
+    optimizer, numbers = torch.optim.Adam(enhancer.parameters(), lr=options.lr, fused=True), np.random.default_rng(seed)
     for _ in range(options.enhancer_steps):
         images, labels = np.array(pairs)[numbers.integers(len(pairs), size=options.batch_size)].T
         others = np.array([numbers.choice(showing[label]) for label in labels])

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bench.data.catalog import Dataset
 from bench.protocols.base import Budget, Cell, Evaluation, Score, budgets
 from bench.protocols.metrics import balanced_accuracy, measure
+from bench.protocols.neighbours import Points, nearest
 from bench.protocols.selection import choose, fold_count, resolve, stratified_folds
 from bench.study.protocols import KnnOptions, Selection
-
-CHUNK_BYTES = 1 << 28
 
 
 def run(evaluation: Evaluation) -> list[Score]:
@@ -34,7 +31,7 @@ def run(evaluation: Evaluation) -> list[Score]:
 class _Vote:
     """The draws of one budget."""
 
-    def __init__(self, points: Tensor, dataset: Dataset, options: KnnOptions, budget: Budget) -> None:
+    def __init__(self, points: Points, dataset: Dataset, options: KnnOptions, budget: Budget) -> None:
         self.points, self.splits, self.options, self.budget = points, dataset.splits, options, budget
         self.n_classes = len(self.splits.class_names)
         self.per_class = budget.labels_per_class(self.n_classes)
@@ -42,13 +39,12 @@ class _Vote:
         self.default = min(options.k_default, self.candidates[-1])
         self.indices = np.sort(budget.indices, axis=1)  # ties of distance go to the first in the image store
         self.labels = self.splits.labels[self.indices]
-        self.known = points[torch.from_numpy(self.indices)]
 
     def scores(self) -> list[Score]:
         selection = resolve(self.options.selection, self.per_class, len(self.candidates))
         k, outside = self._select(selection)
         test = self.splits.test
-        neighbours = nearest(self.points[torch.tensor(test)], self.known, int(k.max()))
+        neighbours = self._nearest(test, int(k.max()))
         taken = np.arange(neighbours.shape[2]) < k[:, None, None]
         shares = votes(self.labels, neighbours, taken, self.n_classes)
         measures = measure(shares, self.splits.labels[test])
@@ -64,7 +60,7 @@ class _Vote:
                 n_candidates=1 if selection == "fixed" else len(self.candidates),
                 n_selection_labels=outside,
                 selection=selection,
-                extra={"bytes_added": 4 * self.labels.shape[1] * self.points.shape[1]},
+                extra={"bytes_added": 4 * self.labels.shape[1] * self.points.exact.shape[1]},
             )
             for row, cell in enumerate(self.budget.cells)
         ]
@@ -85,7 +81,8 @@ class _Vote:
                 for labels, cell in zip(self.labels, self.budget.cells, strict=True)
             ]
         )
-        neighbours = nearest(self.known, self.known, self.candidates[-1], torch.from_numpy(held_out))
+        drawn = zip(self.indices, held_out, strict=True)
+        neighbours = np.stack([nearest(self.points, known, known, self.candidates[-1], out) for known, out in drawn])
         predicted = self._predictions(neighbours)[:, :, None]
         outside = (held_out[:, None] == np.arange(folds)[:, None]).astype(np.float64)  # [draws, folds, n]
         return balanced_accuracy(predicted, self.labels[:, None, None], outside[:, None], self.n_classes).mean(2), 0
@@ -93,51 +90,19 @@ class _Vote:
     def _held_out(self) -> tuple[np.ndarray, int]:
         """Balanced accuracy [draws, candidates] on the labelled validation images, and how many those are."""
         validation = self.splits.validation[self.splits.labels[self.splits.validation] >= 0]
-        neighbours = nearest(self.points[torch.tensor(validation)], self.known, self.candidates[-1])
+        neighbours = self._nearest(validation, self.candidates[-1])
         truth = self.splits.labels[validation]
         return balanced_accuracy(self._predictions(neighbours), truth, np.ones(len(truth)), self.n_classes), len(truth)
+
+    def _nearest(self, queries: np.ndarray, k: int) -> np.ndarray:
+        """The k nearest of each draw, int64 [draws, queries, min(k, n)]."""
+        return np.stack([nearest(self.points, queries, known, k) for known in self.indices])
 
     def _predictions(self, neighbours: np.ndarray) -> np.ndarray:
         """The class each candidate k predicts, int64 [draws, candidates, queries]."""
         ranks = np.arange(neighbours.shape[2])
         shares = [votes(self.labels, neighbours, ranks[None, None] < k, self.n_classes) for k in self.candidates]
         return np.stack(shares, 1).argmax(-1)
-
-
-def nearest(queries: Tensor, known: Tensor, k: int, folds: Tensor | None = None) -> np.ndarray:
-    """The k nearest of each draw's known points, nearest first; equal distances in the order of the points.
-
-    Args:
-        queries: float64 [Q, D], or [draws, n, D] for each draw its own.
-        known: float64 [draws, n, D].
-        k: how many; at most n are found.
-        folds: int64 [draws, n], when the queries are the known points: those of the query's own fold are left out.
-
-    Returns:
-        int64 [draws, Q, min(k, n)], positions among the known points.
-    """
-    k = min(k, known.shape[1])
-    found = []
-    for rows in _chunks(queries.shape[-2], known.shape[0] * known.shape[1]):
-        part = queries[..., rows, :]
-        distance = part.square().sum(-1)[..., :, None] + known.square().sum(-1)[:, None]
-        distance.sub_(part @ known.mT, alpha=2).clamp_(min=0)
-        if folds is not None:
-            same = folds[:, rows, None].to(distance.device) == folds[:, None].to(distance.device)
-            distance.masked_fill_(same, torch.inf)
-        found.append(_smallest(distance, k).cpu().numpy())
-    return np.concatenate(found, axis=1)
-
-
-def _smallest(distance: Tensor, k: int) -> Tensor:
-    """Positions [draws, Q, k] of the k smallest, ties to the smaller position."""
-    # top-k orders ties as it likes: where the smallest k + 1 hold one, a stable sort decides
-    values, positions = distance.topk(min(k + 1, distance.shape[2]), largest=False, sorted=True)
-    tied = (values[..., 1:] == values[..., :-1]).any(-1)
-    positions = positions[..., :k]
-    if bool(tied.any()):
-        positions[tied] = torch.sort(distance[tied], dim=-1, stable=True).indices[:, :k]
-    return positions
 
 
 def votes(labels: np.ndarray, neighbours: np.ndarray, taken: np.ndarray, n_classes: int) -> np.ndarray:
@@ -160,12 +125,7 @@ def votes(labels: np.ndarray, neighbours: np.ndarray, taken: np.ndarray, n_class
     return counts.reshape(draws, queries, n_classes) / weights.sum(-1, keepdims=True)
 
 
-def _points(features: np.ndarray, distance: str, device: str) -> Tensor:
-    """Features whose euclidean distances rank as the wanted ones do, float64 [N, D]."""
+def _points(features: np.ndarray, distance: str, device: str) -> Points:
+    """Features [N, D] whose euclidean distances rank as the wanted ones do."""
     points = torch.from_numpy(features.astype(np.float64)).to(device)
-    return torch.nn.functional.normalize(points, dim=1) if distance == "cosine" else points
-
-
-def _chunks(queries: int, known: int) -> Iterator[slice]:
-    rows = max(1, CHUNK_BYTES // (24 * known))
-    return (slice(start, start + rows) for start in range(0, queries, rows))
+    return Points.of(torch.nn.functional.normalize(points, dim=1) if distance == "cosine" else points)

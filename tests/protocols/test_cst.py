@@ -13,10 +13,12 @@ from bench.protocols.cst import (
     PUBLISHED_CHANNELS,
     PUBLISHED_PARAMETERS,
     Cst,
+    Pointwise,
     SupportBlock,
     attended,
     pooling,
     squeezed,
+    visible,
 )
 
 
@@ -87,6 +89,37 @@ def test_patches_outside_the_mask_are_not_attended_to() -> None:
     torch.testing.assert_close(block.attend(tokens, pooled, seen), block.attend(changed, pooled, seen))
     changed[..., 2] = 9.0
     assert not torch.allclose(block.attend(tokens, pooled, seen), block.attend(changed, pooled, seen))
+
+
+def test_columns_that_nobody_sees_are_left_out_and_the_others_stay_in_order() -> None:
+    tokens, seen = random(2, 3, 4, 6), torch.tensor([[1, 0, 0, 1, 0, 1], [1, 0, 1, 0, 0, 0]]).bool()
+    left, marked = visible(tokens, seen)
+    assert left.shape == (2, 3, 4, 3)
+    assert marked.tolist() == [[True, True, True], [True, True, False]]
+    assert torch.equal(left[0], tokens[0][..., [0, 3, 5]])
+    assert torch.equal(left[1][..., :2], tokens[1][..., [0, 2]])
+    assert visible(tokens, torch.ones_like(seen))[0] is tokens
+
+
+@torch.no_grad()
+def test_attention_does_not_depend_on_what_the_rest_of_the_batch_sees() -> None:
+    block, tokens, seen = SupportBlock(4, 32), random(3, 4, 6, 17), random(3, 17, seed=1) > 0.5
+    seen[:, 0] = True
+    seen[2] = True  # so that no column is left out of the batch
+    pooled = tokens @ pooling((4, 4), (1, 1))
+    together = block.attend(tokens, pooled, seen)
+    for number in range(3):
+        one = slice(number, number + 1)
+        torch.testing.assert_close(block.attend(tokens[one], pooled[one], seen[one]), together[one])
+
+
+def test_a_pointwise_layer_is_a_convolution_of_1_by_1() -> None:
+    layer, tokens = Pointwise(5, 7), random(2, 5, 3, 4).requires_grad_()
+    found, expected = layer(tokens), functional.conv2d(tokens, layer.weight, layer.bias)
+    torch.testing.assert_close(found, expected)
+    sources, probe = (tokens, layer.weight, layer.bias), random(*found.shape, seed=1)
+    gradients = (torch.autograd.grad((result * probe).sum(), sources) for result in (found, expected))
+    torch.testing.assert_close(*gradients)
 
 
 @torch.no_grad()

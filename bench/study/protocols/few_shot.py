@@ -43,7 +43,7 @@ class FewShotOptions(ProtocolOptions):
     """
 
     name: ClassVar[str] = "few_shot"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "episodes of novel classes: which are present, and where (CST on frozen tokens)"
     dense: ClassVar[bool] = True
     budget_unit: ClassVar[tuple[str, str]] = ("shot", "shots")

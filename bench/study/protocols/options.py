@@ -72,7 +72,7 @@ class ProtocolOptions(BaseModel):
     summary: ClassVar[str]
     implementation: ClassVar[str] = ""  # of a plug-in: "package.module:function", from an Evaluation to its Scores
     dense: ClassVar[bool] = False  # whether it learns from masks
-    budget_unit: ClassVar[tuple[str, str]] = ("label a class", "labels a class")  # what a label budget counts: one, more
+    budget_unit: ClassVar[tuple[str, str]] = ("label a class", "labels a class")  # what budgets count: one, more
     reads_features: ClassVar[bool] = True  # whether it reads kept features, of the layers that are named
     listed: ClassVar[tuple[str, ...]] = ("draw_strategy",)  # options that may be a list: one entry for each value
     cell_fields: ClassVar[frozenset[str]] = frozenset({"label_budgets", "draws", "layers", "methods", "where"})
