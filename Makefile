@@ -7,8 +7,9 @@ RESULTS ?= results
 PORT ?= 8501
 SEED ?= 0
 FAULTS ?= 300
+RAY_FAULTS ?= 40
 
-.PHONY: run test test-cluster dashboard plan docs format check coverage bench-quick faults audit fuzz clean
+.PHONY: run test test-cluster dashboard plan docs format check coverage bench-quick faults faults-ray load soak audit fuzz clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m bench.run $(STUDY) --results $(RESULTS)
@@ -36,6 +37,19 @@ coverage: $(VENV)/installed-test
 # Hundreds of faults injected into real processes; the table is in docs/reliability.md.
 faults: $(VENV)/installed-test
 	$(BIN)/python -m tests.faults --seed $(SEED) --faults $(FAULTS)
+
+# The same under Ray, and of clusters of several nodes on this machine: about a minute for every fault.
+faults-ray: $(VENV)/installed-test
+	$(BIN)/python -m tests.faults --ray --seed $(SEED) --faults $(RAY_FAULTS)
+
+# 20 writers and 5 readers of one store; 20 browsers on a million rows while a study writes.
+load: $(VENV)/installed-test
+	$(BIN)/python -m tests.load --json build/load-store.json store
+	$(BIN)/python -m tests.load --json build/load-dashboard.json dashboard
+
+# One study for half an hour, a fault in every minute, compared with one that nobody disturbed.
+soak: $(VENV)/installed-test
+	$(BIN)/python -m tests.load --json build/soak.json soak --minutes 30 --seed $(SEED)
 
 # A corner of every benchmark: ratios beside those of benchmarks/quick.json; names what fell by more than 20 %.
 bench-quick: $(VENV)/installed-bench

@@ -189,6 +189,7 @@ def collect_garbage(root: Path, keep: str, dry_run: bool) -> list[str]:
     from bench.store.fragments import Fragments
     from bench.store.quota import clean, parse_size
     from bench.store.remote_quota import clean_remote
+    from bench.store.whole import sweep_parts
 
     if not root.is_dir():
         raise UserError(f"--results {root}: no such folder")
@@ -197,6 +198,8 @@ def collect_garbage(root: Path, keep: str, dry_run: bool) -> list[str]:
     verb = "would remove" if dry_run else "removed"
     lines = [f"{verb} {artifact.kind}/{artifact.key}  {artifact.size / 1e6:.1f} MB" for artifact in cleaning.removed]
     if not dry_run:
+        unfinished = sweep_parts(root)
+        lines += [f"removed {unfinished} unfinished files of writers that died"] if unfinished else []
         for table in ("rows", "trials"):
             merged = Fragments(root, table).compact()
             lines += [] if merged is None else [f"merged the fragments of {table} into {merged.name}"]

@@ -1,4 +1,4 @@
-"""`bench predict`: labels and calibrated probabilities of a folder of images."""
+"""`bench predict`: labels and calibrated probabilities of a folder of images, or the class of each of their pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ def predict(
         "predictions.parquet"
     ),
 ) -> None:
-    """Write label and calibrated probabilities of every image to Parquet; unreadable files are listed and skipped."""
+    """Write every image's label and calibrated probabilities to Parquet; of a segmentation winner, masks beside it.
+
+    Unreadable files are listed and skipped.
+    """
     from bench.engine.winner.predict import predict as answer
 
     for line in answer(winner, images, to).lines(to):

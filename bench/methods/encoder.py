@@ -128,11 +128,21 @@ def load_encoder(folder: Path) -> Encoder:
     """The encoder that `save_encoder` wrote, bit for bit, in evaluation mode on the CPU. Nothing is unpickled.
 
     Raises:
-        UserError: the folder holds no encoder, or one of a newer format.
+        UserError: the folder holds no encoder, one of a newer format, or one whose card or weights are damaged.
     """
     if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
         raise UserError(f"{str(folder)!r} holds no encoder: {CARD} and {WEIGHTS} are expected")
-    card = json.loads((folder / CARD).read_text())
+    try:
+        return _load(folder)
+    except UserError:
+        raise
+    except Exception as error:  # what a damaged card makes a constructor or a loader say has many types
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{str(folder)!r} holds an encoder whose {CARD} or {WEIGHTS} is damaged ({said})") from error
+
+
+def _load(folder: Path) -> Encoder:
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     if card["format"] > CARD_FORMAT:
         raise UserError(
             f"{str(folder)!r} holds an encoder of format {card['format']}; this version reads {CARD_FORMAT}"

@@ -148,8 +148,8 @@ def read_rows(root: Path, study: Study | None, columns: Sequence[str] = NEEDED) 
     try:
         fragments.check_readable()
         if study is not None:
-            return fragments.scan(study.row_keys).select(columns).collect()
-        rows = fragments.scan().select(columns).collect()
+            return fragments.read(lambda frame: frame.select(columns), study.row_keys)
+        rows = fragments.read(lambda frame: frame.select(columns))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{fragments.folder}: the rows cannot be read ({type(error).__name__}: {error})") from None
     last = rows.sort("finished", nulls_last=False)["split_digest"].tail(1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from bench.store.stamps import file_digest, is_sound, stamped
 from bench.store.whole import beside
 
 Table = Literal["rows", "trials"]
+Query = Callable[[pl.LazyFrame], pl.LazyFrame]
 TABLES: tuple[Table, ...] = ("rows", "trials")
 
 _SCHEMAS: dict[Table, pl.Schema] = {"rows": ROWS, "trials": TRIALS}
@@ -26,6 +28,8 @@ _IDENTITY: dict[Table, list[str]] = {"rows": ["row_key"], "trials": ["search_key
 _SETTLED: dict[Table, tuple[str, str]] = {"rows": ("status", "failed"), "trials": ("state", "failed")}
 _MAGIC = b"PAR1"
 _SUFFIX = ".parquet"
+_TRIES = 7  # of a reader whose files are merged away under its hands
+_REST_SECONDS = 0.05  # before the second try; twice as long before each that follows
 _GROUP_ROWS = 1 << 14  # of a compacted file: the rows of one study lie in few groups, the others are not read
 
 
@@ -87,12 +91,20 @@ class Fragments:
         return frame.cast(self.schema)
 
     def files(self) -> list[Path]:
-        """The sound fragments, in name order; one that is damaged, or foreign, is left out (see `damaged`)."""
-        return [path for path in self._candidates() if _is_whole(path)]
+        """The sound fragments, in name order; one that is damaged, or foreign, is left out (see `damaged`).
+
+        Listed anew where one was gone when it was looked at: its rows are in another by now (see `compact`).
+        """
+        for _ in range(_TRIES):
+            found = self._candidates()
+            sound = [path for path in found if _is_whole(path)]
+            if all(path.exists() for path in set(found).difference(sound)):
+                break
+        return sound
 
     def damaged(self) -> list[Path]:
         """Files that look like fragments, and whose content is not what their name says, or is no Parquet."""
-        return [path for path in self._candidates() if not _is_whole(path)]
+        return [path for path in self._candidates() if not _is_whole(path) and path.exists()]
 
     def quarantine(self) -> list[Path]:
         """Moves what is damaged to `<root>/quarantine/`; its rows are missing from then on, and computed again.
@@ -120,6 +132,20 @@ class Fragments:
             keys: only the rows with these keys (the first column of the identity); None means all.
         """
         return self._merge(self.files(), keys)
+
+    def read(self, query: Query, keys: Collection[str] | None = None) -> pl.DataFrame:
+        """What a query over `scan` answers, also while fragments are merged: begun anew where one is gone meanwhile.
+
+        Args:
+            query: of the frame that `scan` gives.
+            keys: as for `scan`.
+        """
+        for attempt in range(_TRIES - 1):
+            try:
+                return query(self.scan(keys)).collect()
+            except FileNotFoundError:
+                time.sleep(_REST_SECONDS * 2**attempt)  # files go one after another: many a listing has some
+        return query(self.scan(keys)).collect()
 
     def _merge(self, files: list[Path], keys: Collection[str] | None = None) -> pl.LazyFrame:
         if not files:
@@ -169,10 +195,8 @@ class Fragments:
     def keys(self, settled: bool = True) -> set[str]:
         """Row keys present (rows table only); `settled` leaves out those whose only row says failed."""
         column, failed = _SETTLED[self.table]
-        frame = self.scan()
-        if settled:
-            frame = frame.filter(pl.col(column) != failed)
-        return set(frame.select(self.identity[0]).collect().to_series())
+        wanted = pl.col(column) != failed if settled else pl.lit(True)
+        return set(self.read(lambda frame: frame.filter(wanted).select(self.identity[0])).to_series())
 
     def compact(self) -> Path | None:
         """Merges all fragments into one and removes the merged ones; None when there is nothing to merge.

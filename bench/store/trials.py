@@ -57,7 +57,8 @@ def read_trials(root: Path) -> dict[str, list[dict[str, Any]]]:
 
     A trial that failed for a reason of the machine has no settled record: it is run again.
     """
-    frame = Fragments(root, "trials").scan().filter(pl.col("state") != "failed").sort("search_key", "number").collect()
+    settled = pl.col("state") != "failed"
+    frame = Fragments(root, "trials").read(lambda trials: trials.filter(settled).sort("search_key", "number"))
     found: dict[str, list[dict[str, Any]]] = {}
     for record in frame.iter_rows(named=True):
         record["parameters"] = json.loads(record["parameters"])

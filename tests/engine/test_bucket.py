@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import yaml
 
 from bench.engine.trained import find_trained
 from bench.store.fragments import Fragments
-from tests.engine.conftest import bench
+from tests.engine.conftest import bench, environment
 from tests.s3 import BUCKET, Bucket, bucket
 
 __all__ = ["bucket"]
@@ -47,6 +49,25 @@ def test_a_study_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
     assert "simclr + linear" in again.stdout
     assert bucket.sent("PUT") <= 2  # the probe and the manifest
     assert len(bucket.requests) < 40
+    _read_from_elsewhere(bucket, place, tmp_path)
+
+
+def _read_from_elsewhere(bucket: Bucket, place: str, tmp_path: Path) -> None:
+    """What a person does with results of others: a table, a bundle, the winner, by the address alone."""
+
+    def told(*arguments: object) -> str:
+        bucket.patch.setenv("BENCH_CACHE", str(tmp_path / f"cache_of_{arguments[0]}"))
+        line = [sys.executable, "-m", "bench.cli", *map(str, arguments)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=300, cwd=tmp_path, env=environment())
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    table = told("leaderboard", "--results", place, "--format", "csv")
+    assert {line.split(",")[0] for line in table.splitlines()[1:]} == {"simclr + linear", "pixels + linear"}
+    told("export", "--results", place, "--format", "bundle", "--to", tmp_path / "bundle")
+    assert "as stated, 8 rows" in told("verify", tmp_path / "bundle")
+    told("weights", "best", "--results", place, "--to", tmp_path / "winner")
+    assert (tmp_path / "winner" / "encoder.safetensors").is_file()
 
 
 def test_a_bucket_that_is_not_there_stops_it_before_anything_starts(bucket: Bucket, tmp_path: Path) -> None:

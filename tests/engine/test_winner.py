@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,41 +18,14 @@ from bench.cli import main
 from bench.data.batches import to_float
 from bench.data.catalog import Dataset
 from bench.engine.site import Site
-from bench.engine.winner import choice, program, take
+from bench.engine.winner import classification, program, take
+from bench.engine.winner.answers import columns
 from bench.engine.winner.choice import candidates, choose
-from bench.engine.winner.model import load_winner
-from bench.engine.winner.predict import columns
+from bench.engine.winner.loading import load_winner
 from bench.protocols.metrics import measure
 from bench.results.winner import contenders
 from bench.store.fragments import Fragments
-from tests.engine.winners import STUDY, run_here
-
-OUTSIDER = """
-import importlib.abc, json, sys
-
-class Closed(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "bench":
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Closed())
-try:
-    import bench
-    sys.exit("the package can be imported")
-except ModuleNotFoundError:
-    pass
-import numpy, torch
-
-torch.set_num_threads(1)
-images, labels = torch.from_numpy(numpy.load(sys.argv[1])), numpy.load(sys.argv[2])
-found = {}
-for code in sys.argv[3:]:
-    scope = {"images": images}
-    exec(code, scope)
-    found[code] = ((scope["probabilities"].argmax(1).numpy() == labels).mean(), scope["probabilities"].tolist())
-assert "bench" not in sys.modules
-print(json.dumps(list(found.values())))
-"""
+from tests.engine.winners import STUDY, card_of, code_blocks, outside, row_of, run_here
 
 
 class Done(NamedTuple):
@@ -103,48 +72,24 @@ def winner(site: Site, key: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def card_of(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "card.json").read_text())["winner"])
-
-
-def row_of(site: Site, card: dict[str, Any]) -> dict[str, Any]:
-    return Fragments(site.root, "rows").scan([card["row"]["row_key"]]).collect().row(0, named=True)
-
-
 def answers(row: dict[str, Any]) -> np.ndarray:
     return np.unpackbits(np.frombuffer(row["correct"], np.uint8), count=row["n_test"]).astype(bool)
-
-
-def outside(folder: Path, dataset: Dataset, tmp_path: Path, code: list[str]) -> list[tuple[float, list[list[float]]]]:
-    """Accuracy and probabilities on the test split, by code that runs where this package cannot be imported."""
-    test = dataset.splits.test
-    np.save(tmp_path / "images.npy", to_float(dataset.images.images[test]).numpy())
-    np.save(tmp_path / "labels.npy", dataset.splits.labels[test])
-    command = [sys.executable, "-I", "-c", OUTSIDER, tmp_path / "images.npy", tmp_path / "labels.npy", *code]
-    done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return [tuple(part) for part in json.loads(done.stdout.splitlines()[-1])]
-
-
-def blocks(folder: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
 
 
 def test_a_winner_scores_as_its_row_where_this_package_is_not(
     site: Site, dataset: Dataset, winner: Path, tmp_path: Path
 ) -> None:
-    by_timm, by_torch, _ = blocks(winner)
+    by_timm, by_torch, _ = code_blocks(winner)
     assert "timm.create_model" in by_timm
-    row = row_of(site, card_of(winner))
-    (timm_accuracy, timm_shares), (torch_accuracy, torch_shares) = outside(
-        winner, dataset, tmp_path, [by_timm, by_torch]
-    )
-    assert timm_accuracy == torch_accuracy == row["accuracy"] > 0.3
+    row, test = row_of(site, card_of(winner)), dataset.splits.test
+    assert row["accuracy"] > 0.3
+    images = to_float(dataset.images.images[test])
     model, _ = load_winner(winner)
     with torch.inference_mode():
-        shares = model(to_float(dataset.images.images[dataset.splits.test])).softmax(1)
-    for found in (timm_shares, torch_shares):
-        assert torch.allclose(torch.tensor(found, dtype=torch.float32), shares, atol=2e-3)
+        shares = model(images).softmax(1)
+    for found in outside(winner, images.numpy(), tmp_path, [by_timm, by_torch]):
+        assert (found.argmax(1) == dataset.splits.labels[test]).mean() == row["accuracy"]
+        assert torch.allclose(torch.from_numpy(found).float(), shares, atol=2e-3)
 
 
 def test_the_card_says_what_it_is(site: Site, dataset: Dataset, winner: Path, key: str) -> None:
@@ -227,7 +172,7 @@ def test_predictions_are_those_of_the_row_and_calibrated(
 def test_the_best_is_the_first_that_leaves_weights(
     site: Site, bench: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(take, "write_program", lambda model, folder: "left out here")
+    monkeypatch.setattr(classification, "write_program", lambda model, folder: "left out here")
     done = bench("weights", "best", "--to", tmp_path / "best", "--results", site.root, "--metric", "accuracy")
     assert done.status == 0, done.err
     card = card_of(tmp_path / "best")
@@ -248,7 +193,7 @@ def test_the_best_is_the_first_that_leaves_weights(
 def test_other_heads_score_as_their_rows(
     site: Site, dataset: Dataset, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(take, "write_program", lambda model, folder: "left out here")
+    monkeypatch.setattr(classification, "write_program", lambda model, folder: "left out here")
     contender = next(one for one in contenders(site.root) if one.protocol == protocol)
     take.take_home(site.root, contender, tmp_path / "home", onnx=False, licence="not stated")
     card = card_of(tmp_path / "home")
@@ -263,7 +208,7 @@ def test_other_heads_score_as_their_rows(
 
 def test_a_choice_without_validation_labels_is_the_first(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     contender = next(one for one in contenders(site.root) if one.protocol == "nearest_centroid")
-    monkeypatch.setattr(choice, "validation_of", lambda dataset: np.empty(0, np.int64))
+    monkeypatch.setattr(classification, "validation_of", lambda dataset: np.empty(0, np.int64))
     found = candidates(site, contender)
     assert choose(found) is found[0]
     assert (found[0].row["seed"], found[0].row["draw"]) == (0, 0)
@@ -307,7 +252,7 @@ def test_a_folder_is_uploaded_as_it_is(
                 raise ConnectionError("no route")
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    monkeypatch.setattr(take, "write_program", lambda model, folder: "left out here")
+    monkeypatch.setattr(classification, "write_program", lambda model, folder: "left out here")
     to = tmp_path / "home"
     done = bench("weights", key, "--to", to, "--results", site.root, "--push", "someone/digits")
     assert done.status == 0
@@ -325,7 +270,10 @@ def test_a_folder_is_uploaded_as_it_is(
     [
         (["weights", "nobody", "--to", "NEW", "--results", "ROOT"], "KEY: unknown pretraining 'nobody'"),
         (["weights", "best", "--to", "NEW", "--results", "EMPTY"], "no results here yet"),
-        (["weights", "best", "--to", "NEW", "--results", "ROOT", "--budget", "3"], "--budget: no rows with '3'"),
+        (
+            ["weights", "best", "--to", "NEW", "--results", "ROOT", "--budget", "3"],
+            "--budget: no rows at label budget '3'",
+        ),
         (["weights", "best", "--to", "NEW", "--results", "ROOT", "--study", "x"], "--study: unknown study 'x'"),
         (["weights", "best", "--to", "EMPTY/notes", "--results", "ROOT"], "is a file; valid: a folder"),
         (["weights", "best", "--to", "EMPTY", "--results", "ROOT"], "holds other files"),

@@ -14,7 +14,8 @@ from bench.data.catalog import Dataset, open_dataset
 from bench.engine.winner.calibration import HOTTEST, calibration_error, fit_temperature
 from bench.engine.winner.heads import HEAD, load_head, save_head
 from bench.engine.winner.model import WinnerModel, logits_of
-from bench.engine.winner.page import head_lines, plain
+from bench.engine.winner.page import plain
+from bench.engine.winner.page_code import head_lines
 from bench.engine.winner.program import write_program
 from bench.engine.winner.refit import REFITS
 from bench.methods.encoder import Encoder, build_encoder

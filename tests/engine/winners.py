@@ -1,13 +1,21 @@
-"""A small study on digits, run in this process: what winners are taken from."""
+"""Small studies, run in this process, what winners are taken from; and a place where this package is not."""
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bench.engine.evaluate import run_units
 from bench.engine.runner import make_plan
 from bench.engine.site import Site
+from bench.store.fragments import Fragments
 from bench.study.load import parse_study
 from bench.study.manifest import write_manifest
 
@@ -40,3 +48,55 @@ def run_here(root: Path, raw: dict[str, Any]) -> Site:
         assert outcome.status == "ok", outcome.details
     write_manifest(root, plan)
     return site
+
+
+OUTSIDER = """
+import importlib.abc, sys
+
+class Closed(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "bench":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Closed())
+try:
+    import bench
+    sys.exit("the package can be imported")
+except ModuleNotFoundError:
+    pass
+import numpy, torch
+
+torch.set_num_threads(1)
+images, found = torch.from_numpy(numpy.load(sys.argv[1])), []
+for code in sys.argv[3:]:
+    scope = {"images": images}
+    exec(code, scope)
+    found.append(scope["probabilities"].detach().numpy())
+assert "bench" not in sys.modules
+numpy.savez(sys.argv[2], *found)
+"""
+
+
+def outside(folder: Path, images: np.ndarray, scratch: Path, code: Sequence[str]) -> list[np.ndarray]:
+    """Probabilities of images, float32 [N, C, H, W], by code that runs where this package cannot be imported."""
+    np.save(scratch / "images.npy", images)
+    command = [sys.executable, "-I", "-c", OUTSIDER, scratch / "images.npy", scratch / "found.npz", *code]
+    done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with np.load(scratch / "found.npz") as found:
+        return [found[name] for name in found.files]
+
+
+def code_blocks(folder: Path) -> list[str]:
+    """The Python of a winner's page."""
+    return re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+
+
+def card_of(folder: Path) -> dict[str, Any]:
+    """What the card says of the winner."""
+    return dict(json.loads((folder / "card.json").read_text())["winner"])
+
+
+def row_of(site: Site, card: dict[str, Any]) -> dict[str, Any]:
+    """The row that a winner was taken from."""
+    return Fragments(site.root, "rows").scan([card["row"]["row_key"]]).collect().row(0, named=True)

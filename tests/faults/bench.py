@@ -1,4 +1,4 @@
-"""The fault bench: `make faults`, or `python -m tests.faults --seed 0 --faults 300 [--case NAME]`."""
+"""The fault bench: `make faults`, or `python -m tests.faults [--ray] --seed 0 --faults 300 [--case NAME]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.faults import harmed, killed
+from tests.faults import harmed, killed, moments, on_cluster, on_ray
 from tests.faults.ground import Ground, Tally
 
 Case = Callable[[Ground, Tally, int], None]
@@ -35,6 +35,7 @@ CASES: dict[str, tuple[Case, float]] = {
     "not_a_number": (harmed.not_a_number, 0.4),
     "no_memory": (harmed.no_memory, 0.4),
 }
+RAY_CASES: dict[str, tuple[Case, float]] = {name: (case, 1) for name, case in (on_ray.CASES | on_cluster.CASES).items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=int, default=300, help="over all cases")
-    parser.add_argument("--case", action="append", choices=[*CASES], help="may be given more than once")
+    parser.add_argument("--case", action="append", choices=[*CASES, *RAY_CASES], help="may be given more than once")
+    parser.add_argument("--ray", action="store_true", help="the cases that need Ray, and clusters of it; no others")
     parser.add_argument("--json", type=Path, default=Path("build/faults.json"))
     asked = parser.parse_args(arguments)
     tallies = _run(asked)
@@ -53,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace) -> list[Tally]:
-    chosen = {name: case for name, case in CASES.items() if asked.case is None or name in asked.case}
+    offered = RAY_CASES if asked.ray else CASES if asked.case is None else CASES | RAY_CASES
+    chosen = {name: case for name, case in offered.items() if asked.case is None or name in asked.case}
     whole = sum(share for _, share in chosen.values())
     ground, tallies = Ground(asked.seed), []
     for name, (case, share) in chosen.items():
@@ -63,7 +66,7 @@ def _run(asked: argparse.Namespace) -> list[Tally]:
 
 
 def _one(ground: Ground, name: str, case: Case, faults: int) -> Tally:
-    _ = ground.truth
+    _ = moments.truth(ground) if name in RAY_CASES else ground.truth
     tally, began = Tally(name), time.perf_counter()
     try:
         case(ground, tally, faults)

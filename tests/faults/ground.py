@@ -18,6 +18,8 @@ import numpy as np
 from tests.faults.processes import ask, start, wait
 from tests.faults.study import STUDY, Patch, look, run
 
+Change = Callable[[dict[str, Any]], None]
+
 
 @dataclass
 class Tally:
@@ -49,6 +51,7 @@ class Ground:
     def __init__(self, seed: int) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bench-faults-"))
         self.seed, self._number = seed, 0
+        self._truths: dict[Change, Truth] = {}
 
     def rng(self, case: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, *case.encode()])
@@ -56,6 +59,12 @@ class Ground:
     @cached_property
     def truth(self) -> Truth:
         return Truth(self)
+
+    def truth_of(self, change: Change, finish: Callable[[Run], None] | None = None) -> Truth:
+        """The undisturbed run of a study that is changed so; made once."""
+        if change not in self._truths:
+            self._truths[change] = Truth(self, change, finish)
+        return self._truths[change]
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -85,13 +94,14 @@ class Run:
         """Starts the runner in a process of its own; returns its id."""
         return start(self.log, run, self.study, self.root, self.journal, patches)
 
-    def finish(self) -> None:
+    def finish(self, seconds: float = 900.0) -> None:
         """Runs undisturbed until it is done.
 
         Raises:
             RuntimeError: it failed.
+            TimeoutError: it took longer than so many seconds.
         """
-        if wait(self.start()):
+        if wait(self.start(), seconds):
             raise RuntimeError(f"an undisturbed run failed: {self.log.read_text()[-2000:]}")
 
     def look(self) -> dict[str, Any]:
@@ -107,12 +117,21 @@ class Run:
 
 
 class Truth:
-    """The undisturbed run of the study."""
+    """The undisturbed run of the study.
 
-    def __init__(self, ground: Ground) -> None:
+    Args:
+        change: of the study.
+        finish: how it is run, where not in a process of its own without Ray.
+    """
+
+    def __init__(
+        self, ground: Ground, change: Change | None = None, finish: Callable[[Run], None] | None = None
+    ) -> None:
         self.run = ground.fresh()
+        if change is not None:
+            change(self.run.study)
         began = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.run.finish()
+        (finish or Run.finish)(self.run)
         now = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.seconds = now.ru_utime + now.ru_stime - began.ru_utime - began.ru_stime  # of the CPU
         self.seen = self.run.look()
@@ -126,14 +145,16 @@ def compare(
     run: Run,
     needed: tuple[int, int],
     same: Callable[[str, Any, Any], bool] | None = None,
+    truth: Truth | None = None,
 ) -> None:
     """Adds one finished run to the tally.
 
     Args:
         needed: training steps and rows that the run had to do without a disturbance.
         same: of method, row and undisturbed row: whether their values are the same; None: bit for bit.
+        truth: what to compare with; None: the study as it is.
     """
-    truth, seen = run.ground.truth, run.look()
+    truth, seen = truth or run.ground.truth, run.look()
     tally.runs += 1
     tally.rows += len(truth.seen["expected"])
     tally.lost += len(set(truth.seen["expected"]) - set(seen["keys"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from bench.store.fragments import Fragments
 from bench.store.quarantine import quarantined
 from bench.study.load import parse_study
 from bench.study.plan import Pretraining, Unit
+from tests.faults.journal import Journal, count_rows, count_steps
 
 STUDY: dict[str, Any] = {
     "study": "faults",
@@ -89,30 +89,14 @@ def run(study: dict[str, Any], root: Path, journal: Path, patches: Sequence[Patc
     cluster_module.connected = _no_cluster
     sharing_module.check_shared = lambda root: None
     tasks_module.Tasks = Serial
-    loop_module.pretrain.__kwdefaults__["checkpoint_seconds"] = 0.0
-    _keep_journal(journal)
+    kept = Journal(journal)
+    count_steps(loop_module, kept)
+    count_rows(evaluate_module, kept)
     for patch in patches:
         patch()
     summary = runner_module.run(parse_study(study, "faults"), root, Console(file=io.StringIO()))
     if summary.failed:
         raise RuntimeError("; ".join(f"{outcome.label}: {outcome.reason}" for outcome in summary.failed))
-
-
-def _keep_journal(journal: Path) -> None:
-    file = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    step, score = loop_module._Training.step, evaluate_module.score_rows
-
-    def counted_step(training: Any, network: Any) -> None:
-        step(training, network)
-        os.write(file, b"s")
-
-    def counted_rows(*arguments: Any, **more: Any) -> pl.DataFrame:
-        frame = score(*arguments, **more)
-        os.write(file, b"r" * frame.height)
-        return frame
-
-    loop_module._Training.step = counted_step
-    evaluate_module.score_rows = counted_rows
 
 
 def look(study: dict[str, Any], root: Path) -> dict[str, Any]:

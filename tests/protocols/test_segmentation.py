@@ -173,7 +173,7 @@ def test_a_class_map_names_what_is_told_apart(land: Dataset, conv: Encoder) -> N
     names = land.splits.class_names
     green = sum(int((test == names.index(name)).sum()) for name in mapping["green"])
     assert set(score.extra["class_iou"]) == {"green", "built"}
-    assert np.array(score.extra["confusion"]).sum(1)[0] == green
+    assert np.array(score.extra["confusion"]).sum(1)[1] == green  # "built" comes first
 
 
 def test_all_test_pixels_ignored_is_said(land: Dataset, conv: Encoder) -> None:
@@ -233,7 +233,7 @@ def test_the_rate_falls_as_published() -> None:
 
 
 # (version, pixel accuracy and mIoU of the last cell); when they change on purpose, bump the version of the options
-GOLDEN = {"frozen": (1, 0.26237, 0.13037), "trained": (1, 0.25488, 0.12683)}
+GOLDEN = {"frozen": (2, 0.26237, 0.13037), "trained": (2, 0.25488, 0.12683)}
 
 
 @pytest.mark.parametrize("state", sorted(GOLDEN))

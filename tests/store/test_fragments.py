@@ -170,3 +170,37 @@ def test_others_may_read_what_the_umask_allows(tmp_path: Path) -> None:
     ordinary = tmp_path / "ordinary"
     ordinary.touch()
     assert path.stat().st_mode == ordinary.stat().st_mode
+
+
+@pytest.mark.parametrize("moment", ["listed", "looked at"])
+def test_a_reader_finds_every_row_while_fragments_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    for minute, key in enumerate("abc"):
+        Fragments(tmp_path, "rows").write(rows([key], minute=minute))
+    fragments, left = Fragments(tmp_path, "rows"), [1]
+    name = "_merge" if moment == "listed" else "_candidates"
+    usual = getattr(Fragments, name)
+
+    def merged_meanwhile(self: Fragments, *arguments: object) -> object:
+        found = usual(self, *arguments)
+        if left and self is fragments:
+            left.clear()
+            Fragments(tmp_path, "rows").compact()
+        return found
+
+    monkeypatch.setattr(Fragments, name, merged_meanwhile)
+    assert sorted(fragments.read(lambda frame: frame)["row_key"]) == ["a", "b", "c"]
+    assert not left
+    assert fragments.keys() == {"a", "b", "c"}
+
+
+def test_a_fragment_that_was_merged_away_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in "ab":
+        Fragments(tmp_path, "rows").write(rows([key]))
+    fragments = Fragments(tmp_path, "rows")
+    before = fragments.files()
+    Fragments(tmp_path, "rows").compact()
+    monkeypatch.setattr(Fragments, "_candidates", lambda self: before)
+    assert fragments.damaged() == []
+    assert fragments.quarantine() == []

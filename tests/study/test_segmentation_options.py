@@ -100,7 +100,9 @@ def test_data_without_masks_is_refused(record: DataRecord) -> None:
 
 def test_a_class_map_gives_each_class_its_target() -> None:
     options = SegmentationOptions(class_map={"wet": "water", "dry": ["road"], "ignore": ["land"]})
-    assert options.targets(CLASSES) == (("wet", "dry"), (None, 0, 1))
+    assert options.targets(CLASSES) == (("dry", "wet"), (None, 1, 0))
+    other = SegmentationOptions(class_map={"ignore": ["land"], "dry": ["road"], "wet": ["water"]})
+    assert other.targets(CLASSES) == options.targets(CLASSES)  # they have the same keys
     assert SegmentationOptions().targets(CLASSES) == (CLASSES, (0, 1, 2))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.catalog import Dataset
-from bench.engine.winner.choice import Candidate
+from bench.engine.winner.candidate import Candidate
 from bench.engine.winner.model import FORMAT
 from bench.methods.encoder import CARD
 from bench.store.contender import Contender
@@ -19,7 +19,10 @@ from bench.store.files import read_json, write_json
 from bench.study.spec import DataSpec
 
 NOT_STATED = "not stated"
-_SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "mean_specificity", "nll", "ece")
+_SCORES = (
+    *("miou", "pixel_accuracy", "boundary_f1"),
+    *("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "mean_specificity", "nll", "ece"),
+)
 
 
 def write_card(folder: Path, winner: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,18 +34,15 @@ def write_card(folder: Path, winner: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(
-    contender: Contender, chosen: Candidate, tried: Sequence[Candidate], dataset: Dataset, spec: DataSpec, licence: str
+    contender: Contender, chosen: Candidate[Any], tried: Sequence[Candidate[Any]], dataset: Dataset, licence: str
 ) -> dict[str, Any]:
-    """What is known of a winner before its files are written, plain JSON data."""
+    """What is known of a winner before its files are written, whatever its task, plain JSON data."""
     row = chosen.row
     return {
         "format": FORMAT,
         "bench": version("pretextbench"),
         "entrant": contender.entrant,
         "layer": row["layer"],
-        "head": chosen.refit.head.settings(),
-        "classes": list(dataset.splits.class_names),
-        "input": input_of(dataset, spec),
         "row": {
             **{name: row[name] for name in ("row_key", "pretrain_key", "seed", "draw", "label_budget", "n_labels")},
             **{name: row[name] for name in ("method", "encoder", "protocol", "n_test")},
@@ -50,7 +50,7 @@ def describe(
             "protocol_options": json.loads(row["protocol_options"]),
             "selected": json.loads(row["selected"]),
             "n_selection_labels": row["n_selection_labels"],
-            "scores": {name: _number(row[name]) for name in _SCORES},
+            "scores": {name: _number(row[name]) for name in _SCORES if row[name] is not None},
         },
         "leaderboard": {
             "study": contender.study,

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.data.batches import to_float
-from bench.engine.winner.heads import Head, load_head
-from bench.errors import UserError
-from bench.methods.encoder import CARD, Encoder, load_encoder
-from bench.store.files import read_json
+from bench.engine.winner.heads import Head
+from bench.methods.encoder import Encoder
 
-FORMAT = 1
+FORMAT = 2  # 1: classification alone
 _BATCH = 256
 
 
@@ -38,21 +32,3 @@ def logits_of(model: WinnerModel, images: np.ndarray, indices: np.ndarray) -> Te
     """Logits, float32 [n, K], of some of the stored images, uint8 [N, H, W, C], read a batch at a time."""
     parts = np.split(indices, range(_BATCH, len(indices), _BATCH))
     return torch.cat([model(to_float(images[part])) for part in parts])
-
-
-def load_winner(folder: Path) -> tuple[WinnerModel, Mapping[str, Any]]:
-    """The network in a winner's folder, on the CPU, and the part of its card that is the winner's.
-
-    Raises:
-        UserError: the folder holds no winner, or one of a newer format.
-    """
-    card = read_json(folder / CARD)
-    winner = card.get("winner") if isinstance(card, dict) else None
-    if not isinstance(winner, dict):
-        raise UserError(
-            f"WINNER: {str(folder)!r} holds no winner; valid: a folder made by `bench weights best --to DIR`"
-        )
-    if winner["format"] > FORMAT:
-        raise UserError(f"WINNER: {str(folder)!r} is of format {winner['format']}; this version reads {FORMAT}")
-    head = load_head(winner["head"], folder)
-    return WinnerModel(load_encoder(folder), winner["layer"], head, winner["temperature"]).eval(), winner

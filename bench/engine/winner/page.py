@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from bench.engine.winner.card import NOT_STATED
+from bench.engine.winner.page_code import timm_lines, use
+from bench.engine.winner.page_code_segmentation import smp_lines
 from bench.engine.winner.program import ONNX, PROGRAM
 from bench.engine.winner.words import budget_words, calibration, interval, metric_words, selection, standing
 from bench.methods.encoder import WEIGHTS
@@ -42,20 +44,20 @@ def plain(text: object) -> str:
 
 def _front(winner: Mapping[str, Any]) -> str:
     """The YAML that the Hugging Face hub reads."""
-    row, data = winner["row"], winner["data"]
+    row, data, task = winner["row"], winner["data"], f"image-{winner['task']}"
     results = [{"type": name, "value": value} for name, value in row["scores"].items() if value is not None]
     front = {
         "license": "other",
         "license_name": "see-licence-of-the-data",
         "library_name": "pytorch",
-        "pipeline_tag": "image-classification",
+        "pipeline_tag": task,
         "tags": ["pretextbench", "self-supervised-learning", row["method"], row["protocol"]],
         "model-index": [
             {
                 "name": winner["entrant"],
                 "results": [
                     {
-                        "task": {"type": "image-classification"},
+                        "task": {"type": task},
                         "dataset": {"name": data["name"], "type": data["name"], "split": "test"},
                         "metrics": results,
                     }
@@ -71,10 +73,18 @@ def _scores(winner: Mapping[str, Any]) -> str:
     lines = ["| score | of these files |", "|---|---|"]
     lines += [f"| {metric_words(name)} | {value:.4f} |" for name, value in row["scores"].items() if value is not None]
     metric, level = metric_words(board["metric"]), board["level"]
+    said = f"Of {row['n_test']} test images, nll and ece before calibration."
+    if winner["task"] == "segmentation":
+        said = f"Of every pixel of {row['n_test']} test images that has a class."
+        lines += ["", "| class | IoU |", "|---|---|"]
+        lines += [
+            f"| {plain(name)} | {'none in the test images' if value is None else f'{value:.4f}'} |"
+            for name, value in ((name, winner["class_iou"][name]) for name in winner["classes"])
+        ]
     return (
         "\n".join(lines)
-        + f"\n\nOf {row['n_test']} test images, nll and ece before calibration. The entrant, over its seeds and draws: "
-        + f"{metric} {interval(board['at_budget'], level)} at {budget_words(row['label_budget'])}; "
+        + f"\n\n{said} The entrant, over its seeds and draws: "
+        + f"{metric} {interval(board['at_budget'], level)} at {budget_words(winner)}; "
         + f"{interval(board['placed_by'], level)} {board['placed_by']['over']}, which placed it."
     )
 
@@ -84,13 +94,14 @@ def _data(winner: Mapping[str, Any]) -> str:
     count = data["images"]
     shown = ", ".join(plain(name) for name in names[:_SHOWN_CLASSES])
     more = f" and {len(names) - _SHOWN_CLASSES} more, in card.json" if len(names) > _SHOWN_CLASSES else ""
+    bought = "labels" if winner["task"] == "classification" else "masks"
     lines = [
         f"{plain(data['name'])}, content digest `{data['fingerprint']}`, split `{data['split_digest']}`: "
-        f"{count['pretraining']} images for pretraining, {winner['row']['n_labels']} labels, {count['validation']} "
+        f"{count['pretraining']} images for pretraining, {winner['row']['n_labels']} {bought}, {count['validation']} "
         f"images of validation, {count['test']} of test.",
         f"{len(names)} classes, in the order of the logits: {shown}{more}.",
         f"Images: {given['height']} x {given['width']} pixels, {given['channels']} "
-        f"channel{'' if given['channels'] == 1 else 's'}, values in [0, 1].",
+        f"channel{'' if given['channels'] == 1 else 's'}, values in [0, 1]{_cut(given)}.",
         f"Licence of the data, as stated by who made this: {plain(data['licence'])}.",
     ]
     if data["licence"] == NOT_STATED:
@@ -98,12 +109,25 @@ def _data(winner: Mapping[str, Any]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def _cut(given: Mapping[str, Any]) -> str:
+    """How images of other sizes become such, of those that are answered by the pixel."""
+    if "cut" not in given:
+        return ""
+    if given["cut"] is None:
+        return "; images of other sizes are resized to that as a whole"
+    cut = given["cut"]
+    return f"; chips of {cut['height']} x {cut['width']} pixels of an image, which share {cut['overlap']} with the next"
+
+
 def _loading(card: Mapping[str, Any], files: set[str]) -> str:
-    parts = []
+    parts, segments = [], card["winner"]["task"] == "segmentation"
     if card["timm"] is not None and card["family"] in ("vit", "timm"):
-        parts.append("With torch, timm and safetensors, in this folder:\n\n" + _code(_timm_lines(card)))
+        named = "segmentation-models-pytorch, timm" if segments else "timm"
+        lines = smp_lines(card) if segments else timm_lines(card)
+        parts.append(f"With torch, {named} and safetensors, in this folder:\n\n" + _code(lines))
     if PROGRAM in files:
-        code = ["import torch", "", f'model = torch.export.load("{PROGRAM}").module()', *_use("model(images)")]
+        shape = ", H, W" if segments else ""
+        code = ["import torch", "", f'model = torch.export.load("{PROGRAM}").module()', *use("model(images)", shape)]
         parts.append("With torch alone:\n\n" + _code(code))
     if ONNX in files:
         made = card["winner"]["onnx"]
@@ -123,52 +147,6 @@ def _loading(card: Mapping[str, Any], files: set[str]) -> str:
     return "\n\n".join(parts)
 
 
-def _timm_lines(card: Mapping[str, Any]) -> list[str]:
-    winner, layers = card["winner"], list(card["layers"])
-    layer = card["default_layer"] if winner["layer"] == "last" else winner["layer"]
-    rounded = ".half()  # rounded, as where the head was fitted" if winner["head"]["rounded"] else ""
-    # a ViT of the house passes its last block alone through the final norm
-    normed = card["family"] == "timm" or layer == card["default_layer"]
-    return [
-        "import json, timm, torch",
-        "from safetensors.torch import load_file",
-        "",
-        'card, head = json.load(open("card.json")), load_file("head.safetensors")',
-        f'encoder = timm.create_model(**card["timm"], checkpoint_path="{WEIGHTS}").eval()',
-        'mean, std = (torch.tensor(card[name]).view(1, -1, 1, 1) for name in ("mean", "std"))',
-        "",
-        "@torch.inference_mode()",
-        "def model(images):",
-        f"    maps = encoder.forward_intermediates((images - mean) / std, indices=[{layers.index(layer)}], "
-        f'norm={normed}, output_fmt="NCHW", intermediates_only=True)[0]',
-        f"    features = maps.mean((2, 3)){rounded}",
-        '    points = (features.double() - head["mean"]) * head["scale"]',
-        *head_lines(winner["head"]),
-        *_use("model(images)"),
-    ]
-
-
-def head_lines(head: Mapping[str, Any]) -> list[str]:
-    """The rest of a function that knows `points`, standardised features, and returns calibrated logits."""
-    lines = ["    points = torch.nn.functional.normalize(points)"] if head["unit"] else []
-    if head["kind"] == "linear":
-        return [*lines, '    return (points @ head["weight"] + head["bias"]) / card["winner"]["temperature"]']
-    bank = ["    bank = torch.nn.functional.normalize(bank)"] if head["unit"] else []
-    return [
-        *lines,
-        '    bank = head["bank"].double()',
-        *bank,
-        '    near = torch.cdist(points, bank).sort(stable=True).indices[:, : card["winner"]["head"]["k"]]',
-        '    classes = card["winner"]["head"]["classes"]',
-        '    votes = torch.nn.functional.one_hot(head["labels"][near], classes).sum(1) + 1 / classes',
-        '    return votes.log() / card["winner"]["temperature"]',
-    ]
-
-
-def _use(call: str) -> list[str]:
-    return ["", f"probabilities = {call}.softmax(1)  # images: float32 [N, C, H, W] in [0, 1]"]
-
-
 def _code(lines: list[str]) -> str:
     return "\n".join(["```python", *lines, "```"])
 
@@ -181,11 +159,18 @@ def _limits(winner: Mapping[str, Any]) -> str:
         "Of what the images show and whom it concerns, this card knows nothing.",
     ]
     if winner["exported"]["differing"]:
-        lines.append(
-            f"In single precision {winner['exported']['differing']} test images are answered otherwise than scored "
-            "above, by features that lie on the edge of a rounding."
-        )
+        lines.append(_differing(winner))
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _differing(winner: Mapping[str, Any]) -> str:
+    count = winner["exported"]["differing"]
+    if winner["task"] == "segmentation":
+        return f"Calibrated and on a CPU, at least {count} test pixels are answered otherwise than scored above."
+    return (
+        f"In single precision {count} test images are answered otherwise than scored above, by features that lie on "
+        "the edge of a rounding."
+    )
 
 
 def _first_upper(text: str) -> str:

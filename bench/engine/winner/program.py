@@ -15,17 +15,18 @@ from torch import Tensor
 
 from bench.data.batches import to_float
 from bench.engine.winner.model import WinnerModel
+from bench.engine.winner.segmenter import SegmentationModel
 from bench.errors import UserError
 from bench.protocols.solver import ABSENT
 
 PROGRAM, ONNX = "model.pt2", "model.onnx"
 OPSET = 18
-CHECKED = 256  # images on which ONNX is compared with PyTorch
 _AGREE = 0.99  # share of the answers that have to be the same
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+Model = WinnerModel | SegmentationModel
 
 
-def write_program(model: WinnerModel, folder: Path) -> str | None:
+def write_program(model: Model, folder: Path) -> str | None:
     """Writes `model.pt2`; returns why not where the network cannot be traced (a cascade that routes by image)."""
     try:
         with _quiet():
@@ -44,16 +45,17 @@ def check_onnx() -> None:
         raise UserError(f"--onnx: needs {', '.join(missing)}; pip install 'pretextbench[onnx]'")
 
 
-def write_onnx(model: WinnerModel, folder: Path, images: np.ndarray) -> dict[str, Any]:
+def write_onnx(model: Model, folder: Path, images: np.ndarray) -> dict[str, Any]:
     """Writes `model.onnx` and compares it with PyTorch by onnxruntime on the CPU.
 
     Args:
         model: in evaluation mode.
         folder: where to.
-        images: uint8 [N, H, W, C], some images of the data set, CHECKED at most.
+        images: uint8 [N, H, W, C], the images of the data set that they are compared on.
 
     Returns:
-        opset, images, max_difference (of a logit, absolute, classes without labels left out), same_answers (a share).
+        opset, images, max_difference (of a logit, absolute, classes without labels left out), same_answers (a share,
+        of pixels where those are answered).
 
     Raises:
         UserError: the network cannot be exported, or the two answer differently.
@@ -89,14 +91,14 @@ def write_onnx(model: WinnerModel, folder: Path, images: np.ndarray) -> dict[str
 
 
 def run_onnx(path: Path, images: Tensor) -> Tensor:
-    """Logits, float32 [N, K], of images, float32 [N, C, H, W], by onnxruntime on the CPU."""
+    """Logits, float32 [N, K] or [N, K, H, W], of images, float32 [N, C, H, W], by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
-def _example(model: WinnerModel) -> Tensor:
+def _example(model: Model) -> Tensor:
     return torch.zeros(2, *model.encoder.shape)
 
 

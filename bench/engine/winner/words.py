@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_COUNTED = {"classification": ("labels", "images"), "segmentation": ("pixels", "pixels")}  # of validation and test
+_METRICS = {"miou": "mIoU"}
+
 
 def summary(winner: Mapping[str, Any]) -> list[str]:
     """Who, why, which seed and draw, what was checked: a line each."""
@@ -26,9 +29,10 @@ def standing(winner: Mapping[str, Any]) -> str:
 
 def selection(winner: Mapping[str, Any]) -> str:
     """Which seed and draw, and what chose them."""
-    row, tried, held = winner["row"], winner["candidates"], winner["calibration"]["n_labels"]
+    row, tried, held = winner["row"], winner["candidates"], winner["calibration"]["n_images"]
     named = f"draw {row['draw']}" if row["seed"] is None else f"seed {row['seed']}, draw {row['draw']}"
-    where = f"{named} at {budget_words(row['label_budget'])} ({row['n_labels']} labels)"
+    count = f" ({row['n_labels']} labels)" if winner["task"] == "classification" else ""
+    where = f"{named} at {budget_words(winner)}{count}"
     if len(tried) == 1:
         return f"{where}, the only one"
     if not held:
@@ -40,21 +44,27 @@ def selection(winner: Mapping[str, Any]) -> str:
 def reproduction(winner: Mapping[str, Any]) -> str:
     """How the files score on the test split, against the row."""
     row, exported = winner["row"], winner["exported"]
-    line = f"the head fitted again answers all {row['n_test']} test images as its row says: accuracy "
-    line += f"{row['scores']['accuracy']:.4f}"
+    if winner["task"] == "segmentation":
+        line, name = f"the network trained again answers the {row['n_test']} test images as its row says: ", "miou"
+        other = f"at least {exported['differing']} pixels"
+    else:
+        line, name = f"the head fitted again answers all {row['n_test']} test images as its row says: ", "accuracy"
+        other = str(exported["differing"])
+    line += f"{metric_words(name)} {row['scores'][name]:.4f}"
     if exported["differing"]:
-        line += f"; the network as written answers {exported['differing']} otherwise ({exported['accuracy']:.4f})"
+        line += f"; the network as written answers {other} otherwise ({exported[name]:.4f})"
     return line
 
 
 def calibration(winner: Mapping[str, Any]) -> str:
     """The temperature, whose labels set it, and what error it leaves."""
-    found, n_test = winner["calibration"], winner["row"]["n_test"]
+    found, (labels, items) = winner["calibration"], _COUNTED[winner.get("task", "classification")]
     if not found["n_labels"]:
         return f"not calibrated, no validation image has a label: expected calibration error {found['ece']:.4f}"
+    n_test = found.get("n_test", winner["row"]["n_test"])  # not in cards of format 1
     return (
-        f"calibrated on {found['n_labels']} validation labels: temperature {winner['temperature']:.3f}, expected "
-        f"calibration error {found['ece']:.4f} on {n_test} test images ({found['ece_before']:.4f} before; 15 bins)"
+        f"calibrated on {found['n_labels']} validation {labels}: temperature {winner['temperature']:.3f}, expected "
+        f"calibration error {found['ece']:.4f} on {n_test} test {items} ({found['ece_before']:.4f} before; 15 bins)"
     )
 
 
@@ -74,11 +84,14 @@ def interval(point: Mapping[str, Any], level: float) -> str:
     return f"{point['score']:.4f} ({level:.0%}: {point['low']:.4f} to {point['high']:.4f})"
 
 
-def budget_words(label_budget: str) -> str:
+def budget_words(winner: Mapping[str, Any]) -> str:
     """A label budget in words."""
-    return "all labels" if label_budget == "all" else f"{label_budget} labels a class"
+    budget = winner["row"]["label_budget"]
+    if winner["task"] == "segmentation":
+        return "all labelled images" if budget == "all" else f"{budget} labelled image{'s' if budget != '1' else ''}"
+    return "all labels" if budget == "all" else f"{budget} labels a class"
 
 
 def metric_words(metric: str) -> str:
     """A metric in words."""
-    return metric.replace("_", " ")
+    return _METRICS.get(metric, metric.replace("_", " "))

@@ -17,7 +17,7 @@ class AsIsOptions(ClassMapOptions):
     """
 
     name: ClassVar[str] = "as_is"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "the network that learned from the masks, its own decoder, no label of the budget"
     dense: ClassVar[bool] = True
     budget_unit: ClassVar[tuple[str, str]] = ("labelled image", "labelled images")

@@ -24,12 +24,14 @@ class ClassMapOptions(ProtocolOptions):
     def targets(self, class_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
         """The classes to tell apart, and for each class of the data the number of its target, None where ignored.
 
+        Those of a map stand in the order of their names: keys and rows keep no order of it.
+
         Raises:
             UserError: the class map leaves a class of the data out, names one twice or one that is not there.
         """
         if self.class_map is None:
             return tuple(class_names), tuple(range(len(class_names)))
-        names = tuple(name for name in self.class_map if name != IGNORED)
+        names = tuple(sorted(name for name in self.class_map if name != IGNORED))
         target_of: dict[str, int | None] = {}
         for name, sources in self.class_map.items():
             for source in sources:
