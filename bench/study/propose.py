@@ -64,7 +64,8 @@ def propose(
         inspection: the images.
         machine: where it will run.
         minutes: that it may take; default: MINUTES.
-        pool_counts: labelled images of each class in the train pool, where the images were read and split already.
+        pool_counts: labelled images of each class in the train pool, capped as proposed before, where the images were read
+            and split already.
 
     Raises:
         UserError: `minutes` is not positive, or there are too few labels for any study.
@@ -82,12 +83,14 @@ def _proposal(
     classes, remarks = _classes(inspection)
     validation = _validation(inspection, classes)
     counts = {label: _pool(inspection, inspection.labelled[label], validation) for label in classes}
-    smallest = min(pool_counts) if pool_counts else min(counts.values())
+    smallest = min(counts.values())
     unlabelled = inspection.unlabelled if len(classes) == len(inspection.labelled) else 0
     train, cap = _capped(inspection, sum(counts.values()) + unlabelled, smallest, views)
     if cap is not None:
         smallest = max(1, int(smallest * cap) - 1)  # a class may lose one more to rounding
         remarks.append(f"pretraining on {train:,} of the images, so that it sees each several times")
+    if pool_counts:  # read under the same cap; of another one they may hold more
+        smallest = min(min(pool_counts), smallest + 2)
     data = _data(inspection, machine, minutes, validation)
     if len(classes) < len(inspection.labelled):
         data["classes"] = classes

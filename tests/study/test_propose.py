@@ -145,6 +145,15 @@ def test_budgets_go_up_to_what_the_labels_allow() -> None:
     assert known == [1, 2, 5, 10, "all"]
 
 
+def test_a_cap_is_counted_once() -> None:
+    found = images([1000, *[1400] * 9])
+    before = propose("own", found, CPU, 5)
+    assert before.raw["data"]["max_train"] < 8000
+    pool = check(before, found).pool_counts
+    after = propose("own", found, CPU, 5, pool)
+    assert after.raw["evaluate"][0]["label_budgets"] == before.raw["evaluate"][0]["label_budgets"]
+
+
 def test_minutes_buy_pretraining() -> None:
     found = images([1000] * 10)
     short, long = propose("own", found, CPU, 5), propose("own", found, CPU, 60)
