@@ -40,6 +40,20 @@ def read_infrared_solar(spec: DataSpec) -> RawImages:
     )
 
 
+def check_renamed(folder: Path, key: str) -> None:
+    """Refuses a folder that holds the set and has another name: read as class folders it would be one class.
+
+    Raises:
+        UserError: it does; begins with `key`.
+    """
+    name = PLACES["infrared_solar"].folder
+    if (folder / METADATA).is_file():
+        raise UserError(
+            f"{key}: {METADATA} is the list of {name}, a set that is known by the name of its folder; valid: the same "
+            f"folder under the name {name}"
+        )
+
+
 def _path(entry: Mapping[str, Any]) -> str:
     """The path of an image, which must lie in the folder of the set."""
     path = Path(str(entry["image_filepath"]))

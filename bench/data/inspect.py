@@ -13,6 +13,7 @@ from bench.data.coco import is_coco
 from bench.data.decode import Header, UnreadableError, read_header
 from bench.data.folders import has_splits
 from bench.data.hub import is_saved
+from bench.data.infrared import check_renamed
 from bench.data.listing import IMAGE_SUFFIXES, list_images
 from bench.data.naming import WITHOUT_LABEL
 from bench.data.raw import TEST, TRAIN, VALIDATION, RawImages
@@ -126,6 +127,7 @@ def _published(path: Path, place: str) -> DataSpec | None:
 def _of_folder(path: Path, place: str) -> DataSpec:
     if is_saved(path):
         return DataSpec(name="hub", root=str(path))
+    check_renamed(path, f"--data {place!r}")
     tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in TABLE_SUFFIXES and _lists(file)]
     if len(tables) > 1:
         raise UserError(f"--data {place!r} holds several tables; name one: {', '.join(map(str, tables))}")

@@ -128,7 +128,8 @@ def _classes(inspection: Inspection) -> tuple[list[str], list[str]]:
     small = [text for text, count in zip(counted, inspection.labelled.values(), strict=True) if count < needed]
     enough = [name for name, count in inspection.labelled.items() if count >= needed]
     if len(enough) < 2:
-        raise UserError(f"data: two classes or more are needed, and {why}; found: {name_some(counted)}")
+        one = "; labels that stand in a file go into a CSV with the columns path and label" if len(counted) == 1 else ""
+        raise UserError(f"data: two classes or more are needed, and {why}; found: {name_some(counted)}{one}")
     if not small:
         return enough, []
     alone = "; images without a label are left out with them" if inspection.unlabelled else ""

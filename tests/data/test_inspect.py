@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.data.audit.subject import read_subject
 from bench.data.inspect import find_spec, inspect_data
 from bench.errors import UserError
 
@@ -125,3 +126,14 @@ def test_places_that_are_none(tree: Tree) -> None:
     (root / "table.csv").write_text("path,label\nant/000.png,a\n")
     with pytest.raises(UserError, match=r"none of the 1 images looked at can be read: ant/000.png \(not an image\)"):
         inspect_data(str(root))
+
+
+def test_a_published_set_under_another_name_is_no_single_class(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((40, 24), np.uint8)).save(tmp_path / "images" / "0.jpg")
+    (tmp_path / "module_metadata.json").write_text("{}")
+    told = r"module_metadata.json is the list of InfraredSolarModules.*under the name InfraredSolarModules"
+    with pytest.raises(UserError, match=f"--data .*{told}"):
+        find_spec(str(tmp_path))
+    with pytest.raises(UserError, match=f"DIR .*{told}"):
+        read_subject(tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.data.catalog import DATASETS
+from bench.data.infrared import check_renamed
 from bench.data.raw import RawImages
 from bench.data.source import LISTINGS, PLACES
 from bench.errors import UserError, unknown
@@ -57,6 +58,8 @@ def _recognised(folder: Path, name: str | None) -> tuple[str, Path]:
     if len(found) > 1:
         choices = ", ".join(f"{known} in {PLACES[known].folder}" for known in sorted(found))
         raise UserError(f"DIR: {str(folder)!r} holds several data sets ({choices}); say which with --name")
+    if not found:
+        check_renamed(folder, f"DIR {str(folder)!r}")
     return next(iter(found.items()), (FOLDER, folder))
 
 
