@@ -77,14 +77,10 @@ def _folder(root: Path, key: str) -> Path:
 
 def _scores(root: Path, keys: list[str]) -> pl.DataFrame:
     """Mean balanced accuracy and number of rows of each encoder, layer, protocol and data set."""
-    frame = Fragments(root, "rows").scan()
-    frame = frame.filter(
-        pl.col("pretrain_key").is_in(keys), pl.col("protocol").is_in(_JUDGES), pl.col("status") == "ok"
-    )
+    wanted = (pl.col("pretrain_key").is_in(keys), pl.col("protocol").is_in(_JUDGES), pl.col("status") == "ok")
     groups = ("dataset", "protocol", "pretrain_key", "method", "encoder", "layer")
-    return (
-        frame.group_by(groups).agg(pl.col("balanced_accuracy").mean().alias("score"), pl.len().alias("rows")).collect()
-    )
+    found = (pl.col("balanced_accuracy").mean().alias("score"), pl.len().alias("rows"))
+    return Fragments(root, "rows").read(lambda rows: rows.filter(*wanted).group_by(groups).agg(*found))
 
 
 def _comparable(table: pl.DataFrame, dataset: str | None) -> pl.DataFrame:

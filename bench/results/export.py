@@ -62,10 +62,8 @@ def export(root: Path, to: Path, format: str = "parquet", study: str | None = No
 
 def read_trials(root: Path, study: Study | None) -> pl.DataFrame:
     """The trials of a study's searches, all columns of the schema; without a study, every trial of the root."""
-    trials = Fragments(root, "trials").scan()
-    if study is not None:
-        trials = trials.filter(pl.col("search_key").is_in(list(study.search_keys)))
-    return trials.sort("search_key", "number").collect()
+    wanted = pl.lit(True) if study is None else pl.col("search_key").is_in(list(study.search_keys))
+    return Fragments(root, "trials").read(lambda trials: trials.filter(wanted).sort("search_key", "number"))
 
 
 def _parquet(source: Source, to: Path) -> list[Path]:

@@ -45,10 +45,9 @@ def trials_of(root: Path, study: Study | None) -> pl.DataFrame:
     fragments = Fragments(root, "trials")
     try:
         fragments.check_readable()
-        frame = fragments.scan()
-        if study is not None:
-            frame = frame.filter(pl.col("search_key").is_in(list(study.search_keys)))
-        records = frame.sort("method", "setting", "search_key", "number").collect().to_dicts()
+        wanted = pl.lit(True) if study is None else pl.col("search_key").is_in(list(study.search_keys))
+        order = ("method", "setting", "search_key", "number")
+        records = fragments.read(lambda trials: trials.filter(wanted).sort(*order)).to_dicts()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{fragments.folder}: the trials cannot be read ({type(error).__name__}: {error})") from None
     best: dict[str, float] = {}

@@ -38,9 +38,11 @@ def estimate(plan: Plan, root: Path, present: set[str]) -> Estimate:
 
 def _measured(root: Path) -> dict[str, float]:
     """Mean wall seconds of one pretraining with its evaluation, by method."""
-    rows = Fragments(root, "rows").scan().filter(pl.col("status") == "ok")
-    each = rows.group_by("method", "pretrain_key").agg(
-        pl.col("pretrain_seconds").max().fill_null(0.0), pl.col("evaluate_seconds").sum()
-    )
+    spent = (pl.col("pretrain_seconds").max().fill_null(0.0), pl.col("evaluate_seconds").sum())
     total = (pl.col("pretrain_seconds") + pl.col("evaluate_seconds")).mean().alias("seconds")
-    return dict(each.group_by("method").agg(total).collect().iter_rows())
+
+    def mean_of_each(rows: pl.LazyFrame) -> pl.LazyFrame:
+        each = rows.filter(pl.col("status") == "ok").group_by("method", "pretrain_key").agg(*spent)
+        return each.group_by("method").agg(total)
+
+    return dict(Fragments(root, "rows").read(mean_of_each).iter_rows())

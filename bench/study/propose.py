@@ -38,7 +38,7 @@ class Proposal:
         data, methods = self.raw["data"], self.raw["methods"]
         size = data.get("image_size")
         trained = {name: options["epochs"] for name, options in methods.items() if "epochs" in options}
-        epochs = ", ".join(f"{name} {count} epochs" for name, count in trained.items())
+        epochs = ", ".join(f"{name} {count} epoch{'s' if count > 1 else ''}" for name, count in trained.items())
         budgets = ", ".join(map(str, self.raw["evaluate"][0]["label_budgets"]))
         fits = self.seconds <= 60 * self.minutes
         late = "" if fits else f", more than the {self.minutes:g} asked for: less would show nothing"
@@ -64,8 +64,8 @@ def propose(
         inspection: the images.
         machine: where it will run.
         minutes: that it may take; default: MINUTES.
-        pool_counts: labelled images of each class in the train pool, capped as proposed before, where the images were read
-            and split already.
+        pool_counts: labelled images of each class in the train pool, capped as proposed before, where the images were
+            read and split already.
 
     Raises:
         UserError: `minutes` is not positive, or there are too few labels for any study.

@@ -60,9 +60,13 @@ def candidates(site: Site, contender: Contender) -> list[Candidate[Any]]:
     """
     site.settle()
     dataset = site.dataset()
-    rows = Fragments(site.root, "rows").scan(contender.row_keys).sort("seed", "draw", nulls_last=False).collect()
+    rows = Fragments(site.root, "rows").read(_in_order, contender.row_keys)
     _check_images(dataset, rows, contender)
     return [_candidate(site, contender, row) for row in rows.to_dicts()]
+
+
+def _in_order(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.sort("seed", "draw", nulls_last=False)
 
 
 def choose(found: Sequence[Candidate[Any]]) -> Candidate[Any]:
