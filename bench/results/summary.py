@@ -60,7 +60,9 @@ def finding(board: Board, *, times: str = "x") -> Finding:
     where = f"At {budget_text(board.budget, board.protocols)}, " if board.budget else ""
     if best["saved"] is None:
         score = score_text(best["score"], best["score_low"], best["score_high"], best["score_mark"])
-        claim = f"{where}{best['entrant']} leads with {metric_text(board.metric)} {score}"
+        first = best["entrant"] == board.ranked.row(0, named=True)["entrant"]
+        place = "leads" if first else "is the best pretrained entrant,"
+        claim = f"{where}{best['entrant']} {place} with {metric_text(board.metric)} {score}"
         return Finding(claim, caveat=_undefined(board, best))
     claim = f"{where}{best['entrant']} {_needs(best, times)}"
     return Finding(

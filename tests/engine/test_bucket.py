@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -63,7 +65,7 @@ def _read_from_elsewhere(bucket: Bucket, place: str, tmp_path: Path) -> None:
         return done.stdout
 
     table = told("leaderboard", "--results", place, "--format", "csv")
-    assert {line.split(",")[0] for line in table.splitlines()[1:]} == {"simclr + linear", "pixels + linear"}
+    assert set(pl.read_csv(io.StringIO(table))["entrant"]) == {"simclr + linear", "pixels + linear"}
     told("export", "--results", place, "--format", "bundle", "--to", tmp_path / "bundle")
     assert "as stated, 8 rows" in told("verify", tmp_path / "bundle")
     told("weights", "best", "--results", place, "--to", tmp_path / "winner")

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -192,6 +193,14 @@ def test_many_references_are_called_by_the_study_s_names(board: Board) -> None:
 def test_the_finding_is_about_pretraining(tmp_path: Path) -> None:
     write_study(tmp_path, entrants=ENTRANTS[:3], seeds=2, draws=2, reference=["pixels+linear"])
     assert "leads the label-only entrants" in finding(make_board(open_results(tmp_path))).claim
+
+
+def test_behind_a_reference_nobody_leads(board: Board) -> None:
+    ranked = board.frame.with_columns(saved=pl.lit(None, pl.Float64), saved_reason=pl.lit("no reason"))
+    first = ranked.with_columns(pl.when(pl.col("is_reference")).then(0).otherwise(pl.col("place")).alias("place"))
+    claim = finding(replace(board, frame=first.sort("place", nulls_last=True))).claim
+    assert "is the best pretrained entrant, with" in claim
+    assert "leads" in finding(replace(board, frame=ranked)).claim
 
 
 def test_the_printed_board_ends_with_the_finding(board: Board) -> None:
