@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,8 @@ _RECORDS = ("rows/*.parquet", "studies/*.json", "artifacts/encoders/*/training.j
 _DRIFT = ("drift/*.parquet",)
 _NOISY = "noisy_labels"  # the method whose rows say which labels were wrong
 _REFRESH_SECONDS = 15.0
+_LONG_SECONDS = 2.0  # of reading: from here on it is not looked at once whether there is more,
+_RESTS = 5  # but after so many times what reading took
 _KEPT = 8  # versions of the results in memory: a few readers looking at a few studies
 
 
@@ -69,9 +73,43 @@ def stamp(root: Path, patterns: Sequence[str] = _RESULTS) -> tuple[int, int]:
     return len(times), max(times, default=0)
 
 
+@dataclass
+class _Look:
+    """The stamp of the results when they were last looked at, when that was, and for how long it will do."""
+
+    stamp: tuple[int, int]
+    at: float
+    rest: float = 0.0
+
+
+_LOOKS: dict[Path, _Look] = {}
+
+
+def looked(root: Path) -> tuple[int, int]:
+    """The stamp of the results; that of a store which takes long to read rests for some times as long.
+
+    While a study writes into it, every reader would else begin anew with every fragment.
+    """
+    known, now = _LOOKS.get(root), time.monotonic()
+    if known is None or now - known.at >= known.rest:
+        known = _LOOKS[root] = _Look(stamp(root), now)
+    return known.stamp
+
+
+def content_of(root: Path, study: str | None) -> tuple[object, ...]:
+    """Changes whenever the rows or the manifest of this study do, and with those of no other study.
+
+    Raises:
+        UserError: as `load_results`.
+    """
+    opened = load_results(root, study)
+    manifest = (opened.study.key, opened.study.updated) if opened.study else ()
+    return (*manifest, opened.rows.height, opened.rows["finished"].max())
+
+
 def load_studies(root: Path) -> list[Study]:
     """The studies of the root, newest first."""
-    return _studies(root, stamp(root))
+    return _studies(root, looked(root))
 
 
 def load_results(root: Path, study: str | None) -> Opened:
@@ -80,7 +118,7 @@ def load_results(root: Path, study: str | None) -> Opened:
     Raises:
         UserError: nothing to read; the message says why.
     """
-    return _opened(root, study, stamp(root))
+    return _opened(root, study, looked(root))
 
 
 def load_board(root: Path, study: str | None, metric: str | None, budget: str | None) -> Board:
@@ -89,12 +127,12 @@ def load_board(root: Path, study: str | None, metric: str | None, budget: str | 
     Raises:
         UserError: as `load_results`, or an unknown metric or budget.
     """
-    return _board(root, study, metric, budget, stamp(root))
+    return _board(root, study, metric, budget, content_of(root, study))
 
 
 def load_saved(root: Path, study: str | None, metric: str | None) -> pl.DataFrame:
     """Labels saved at every budget."""
-    return _saved(root, study, metric, stamp(root))
+    return _saved(root, study, metric, content_of(root, study))
 
 
 def load_styles(root: Path, study: str | None) -> dict[str, Style]:
@@ -112,7 +150,7 @@ def load_metrics(root: Path, study: str | None) -> list[str]:
 
 def load_lines(root: Path, study: str | None, axis: Axis, metric: str, protocol: str, budget: str | None) -> list[Line]:
     """The responses of the score to an axis."""
-    return _lines(root, study, axis, metric, protocol, budget, stamp(root))
+    return _lines(root, study, axis, metric, protocol, budget, content_of(root, study))
 
 
 def load_trials(root: Path, study: str | None) -> pl.DataFrame:
@@ -135,22 +173,22 @@ def load_importance(root: Path, study: str | None, method: str) -> Importance:
 
 def load_pretrainings(root: Path, study: str | None) -> pl.DataFrame:
     """The pretrainings of a study."""
-    return _pretrainings(root, study, stamp(root), stamp(root, _RECORDS))
+    return _pretrainings(root, study, content_of(root, study), stamp(root, _RECORDS))
 
 
 def load_claims(root: Path, study: str | None) -> pl.DataFrame:
     """The claims of a study with their verdicts."""
-    return _claims(root, study, stamp(root))
+    return _claims(root, study, content_of(root, study))
 
 
 def load_returns(root: Path, study: str | None, metric: str, target: float, prices: Prices) -> pl.DataFrame:
     """The total cost of each entrant to reach a target score."""
-    return _returns(root, study, metric, target, prices, stamp(root))
+    return _returns(root, study, metric, target, prices, content_of(root, study))
 
 
 def load_target(root: Path, study: str | None, metric: str, target: float) -> pl.DataFrame:
     """Labels needed and saved by each entrant at a target score."""
-    return _target(root, study, metric, target, stamp(root))
+    return _target(root, study, metric, target, content_of(root, study))
 
 
 def load_recall(root: Path, study: str | None, budget: str) -> pl.DataFrame:
@@ -159,12 +197,12 @@ def load_recall(root: Path, study: str | None, budget: str) -> pl.DataFrame:
     Raises:
         UserError: the rows cannot be read.
     """
-    return _recall(root, study, budget, stamp(root))
+    return _recall(root, study, budget, content_of(root, study))
 
 
 def load_planes(root: Path, study: str | None, metric: str) -> list[Plane]:
     """The planes of noise and label budget; none where no label noise was varied."""
-    return _planes(root, study, metric, stamp(root))
+    return _planes(root, study, metric, content_of(root, study))
 
 
 def load_drift(root: Path, study: str) -> pl.DataFrame | None:
@@ -179,27 +217,27 @@ def has_noise(root: Path) -> bool:
 
 def load_drawings(root: Path, study: str | None, metric: str | None, entrants: tuple[str, ...]) -> dict[str, Draw]:
     """The figures for print of these entrants, by name."""
-    return _drawings(root, study, metric, entrants, stamp(root))
+    return _drawings(root, study, metric, entrants, content_of(root, study))
 
 
 def load_bundle(root: Path, study: str | None) -> Bundle:
     """The bundle of a study."""
-    return _bundle(root, study, stamp(root), stamp(root, _TRIALS))
+    return _bundle(root, study, content_of(root, study), stamp(root, _TRIALS))
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=_KEPT)
 def _drawings(
-    root: Path, study: str | None, metric: str | None, entrants: tuple[str, ...], stamp: tuple[int, int]
+    root: Path, study: str | None, metric: str | None, entrants: tuple[str, ...], content: tuple[object, ...]
 ) -> dict[str, Draw]:
     from bench.results.print_files import drawings  # matplotlib: only where figures for print are wanted
 
-    board = selected(_board(root, study, metric, None, stamp), entrants)
-    return drawings(_opened(root, study, stamp), board, load_styles(root, study))
+    board = selected(_board(root, study, metric, None, content), entrants)
+    return drawings(load_results(root, study), board, load_styles(root, study))
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
-def _planes(root: Path, study: str | None, metric: str, stamp: tuple[int, int]) -> list[Plane]:
-    return planes(_opened(root, study, stamp), metric)
+def _planes(root: Path, study: str | None, metric: str, content: tuple[object, ...]) -> list[Plane]:
+    return planes(load_results(root, study), metric)
 
 
 @st.cache_resource(show_spinner=False, max_entries=_KEPT)
@@ -214,25 +252,36 @@ def _studies(root: Path, stamp: tuple[int, int]) -> list[Study]:
 
 @st.cache_resource(show_spinner="Reading the results", max_entries=_KEPT)
 def _opened(root: Path, study: str | None, stamp: tuple[int, int]) -> Opened:
-    return open_results(root, study)
+    begun = time.monotonic()
+    opened = open_results(root, study)
+    spent = time.monotonic() - begun
+    if root in _LOOKS and spent >= _LONG_SECONDS:
+        _LOOKS[root].rest = max(_LOOKS[root].rest, _RESTS * spent)
+    return opened
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
-def _board(root: Path, study: str | None, metric: str | None, budget: str | None, stamp: tuple[int, int]) -> Board:
+def _board(root: Path, study: str | None, metric: str | None, budget: str | None, content: tuple[object, ...]) -> Board:
     code = Code(current_versions(), current_sources())
-    return make_board(_opened(root, study, stamp), metric=metric, budget=budget, code=code)
+    return make_board(load_results(root, study), metric=metric, budget=budget, code=code)
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
-def _saved(root: Path, study: str | None, metric: str | None, stamp: tuple[int, int]) -> pl.DataFrame:
-    return saved_table(_opened(root, study, stamp), metric=metric)
+def _saved(root: Path, study: str | None, metric: str | None, content: tuple[object, ...]) -> pl.DataFrame:
+    return saved_table(load_results(root, study), metric=metric)
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
 def _lines(
-    root: Path, study: str | None, axis: Axis, metric: str, protocol: str, budget: str | None, stamp: tuple[int, int]
+    root: Path,
+    study: str | None,
+    axis: Axis,
+    metric: str,
+    protocol: str,
+    budget: str | None,
+    content: tuple[object, ...],
 ) -> list[Line]:
-    return lines(_opened(root, study, stamp), axis, metric=metric, protocol=protocol, budget=budget)
+    return lines(load_results(root, study), axis, metric=metric, protocol=protocol, budget=budget)
 
 
 @st.cache_resource(show_spinner=False, max_entries=_KEPT)
@@ -247,37 +296,37 @@ def _importance(root: Path, study: str | None, method: str, stamp: tuple[int, in
 
 
 @st.cache_resource(show_spinner="Reading the records", max_entries=_KEPT)
-def _pretrainings(root: Path, study: str | None, stamp: tuple[int, int], records: tuple[int, int]) -> pl.DataFrame:
-    return pretrainings(root, _opened(root, study, stamp).rows)
+def _pretrainings(root: Path, study: str | None, content: tuple[object, ...], records: tuple[int, int]) -> pl.DataFrame:
+    return pretrainings(root, load_results(root, study).rows)
 
 
 @st.cache_resource(show_spinner="Testing the claims", max_entries=_KEPT)
-def _claims(root: Path, study: str | None, stamp: tuple[int, int]) -> pl.DataFrame:
-    return claims_table(_opened(root, study, stamp))
+def _claims(root: Path, study: str | None, content: tuple[object, ...]) -> pl.DataFrame:
+    return claims_table(load_results(root, study))
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
 def _returns(
-    root: Path, study: str | None, metric: str, target: float, prices: Prices, stamp: tuple[int, int]
+    root: Path, study: str | None, metric: str, target: float, prices: Prices, content: tuple[object, ...]
 ) -> pl.DataFrame:
-    opened = _opened(root, study, stamp)
-    board = _board(root, study, metric, None, stamp)
+    opened = load_results(root, study)
+    board = _board(root, study, metric, None, content)
     scored = opened.scored(metric)
     asked = {"target": target, "prices": prices, "reference": board.reference, "metric": metric}
     return returns(scored, opened.test_items, **asked)
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
-def _target(root: Path, study: str | None, metric: str, target: float, stamp: tuple[int, int]) -> pl.DataFrame:
-    reference = _board(root, study, metric, None, stamp).reference
-    return target_table(_opened(root, study, stamp), target=target, metric=metric, reference=reference)
+def _target(root: Path, study: str | None, metric: str, target: float, content: tuple[object, ...]) -> pl.DataFrame:
+    reference = _board(root, study, metric, None, content).reference
+    return target_table(load_results(root, study), target=target, metric=metric, reference=reference)
 
 
 @st.cache_resource(show_spinner="Reading the classes", max_entries=_KEPT)
-def _recall(root: Path, study: str | None, budget: str, stamp: tuple[int, int]) -> pl.DataFrame:
-    return class_recall(root, _opened(root, study, stamp), budget)
+def _recall(root: Path, study: str | None, budget: str, content: tuple[object, ...]) -> pl.DataFrame:
+    return class_recall(root, load_results(root, study), budget)
 
 
 @st.cache_resource(show_spinner="Making the bundle", max_entries=2)
-def _bundle(root: Path, study: str | None, stamp: tuple[int, int], trials: tuple[int, int]) -> Bundle:
+def _bundle(root: Path, study: str | None, content: tuple[object, ...], trials: tuple[int, int]) -> Bundle:
     return bundle_file(root, study)

@@ -14,7 +14,7 @@ from bench.results.progress import Progress, running
 from bench.results.run_figures import loss_figure, probe_figure
 from bench.results.text import count_text, seconds_text
 from dashboards.frame import heading, plain, show
-from dashboards.loading import load_pretrainings, load_results, load_trials, stamp
+from dashboards.loading import load_pretrainings, load_results, load_trials, looked
 
 CONFIG = {"displayModeBar": False, "responsive": True}
 
@@ -24,7 +24,7 @@ def page(root: Path, study: str | None) -> None:
     opened, lines = load_results(root, study), load_pretrainings(root, study)
     trials = load_trials(root, study)
     heading(opened.study, *_words(lines))
-    _live(root, stamp(root))
+    _live(root, looked(root))
     if lines.is_empty():
         st.info("No pretraining yet: the entrants so far learn from labels alone.")
         return
@@ -69,7 +69,7 @@ def _live(root: Path, seen: tuple[int, int]) -> None:
                 st.metric(label, value, width="content")
     if not found:
         st.caption("Nothing is running here now.")
-    elif stamp(root) != seen:
+    elif looked(root) != seen:
         st.rerun(scope="app")
 
 

@@ -7,6 +7,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dashboards import loading
 from dashboards.loading import ENVIRONMENT
 from tests.results.synthetic import write_study
 
@@ -15,6 +16,13 @@ PAGES = ("views/leaderboard.py", "views/curves.py")
 MORE = ("views/sweep.py", "views/runs.py", "views/claims.py", "views/returns.py", "views/export.py")
 
 Run = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are looked at each time, however slow the machine is just now."""
+    loading._LOOKS.clear()
+    monkeypatch.setattr(loading, "_LONG_SECONDS", 3600.0)
 
 
 @pytest.fixture(scope="session")
