@@ -81,7 +81,8 @@ def test_running_again_schedules_nothing(undisturbed: tuple[Path, Path, str]) ->
     assert board(again.stdout) == board(output)
     assert_frame_equal(values(results), before)
     wrong = bench(study, "--results", results, "--log", "tensorbord")
-    assert (wrong.returncode, wrong.stdout) == (2, "")  # though nothing would have been logged
+    assert (wrong.returncode, "nothing to do" in wrong.stdout) == (2, False)
+    assert "unknown logger" in wrong.stderr
 
 
 def test_adding_a_budget_computes_that_budget_only(undisturbed: tuple[Path, Path, str], tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from bench.console import dashboard_command
 from bench.data.labelling import write_open
-from bench.results.bundle_page import _plain
 from bench.results.latex import escaped
+from bench.results.markdown import plain
 from bench.results.tables import neutral
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1")
@@ -45,7 +45,7 @@ def test_latex_gets_no_command_and_no_paragraph(text: str) -> None:
 
 @given(st.text())
 def test_a_page_gets_no_markup(text: str) -> None:
-    found = _plain(text)
+    found = plain(text)
     assert "\n" not in found
     for mark in ("|", "<", ">", "`", "*", "_", "](", "][", "]:"):
         assert found.count(mark) == found.count(f"\\{mark}")
