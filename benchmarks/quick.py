@@ -46,7 +46,7 @@ CORNERS = (
     Corner("startup", ("--quick", "--rounds", "3"), lambda found: _named(found["doors"])),
     Corner(
         "images",
-        ("--quick", "--rounds", "3"),
+        ("--quick", "--rounds", "1"),
         lambda found: {"build": found["build"]["ratio"]} | _named(found["epoch"]),
     ),
     Corner("pretext", ("--quick",), lambda found: _named(found["cases"])),
