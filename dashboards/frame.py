@@ -16,7 +16,8 @@ from bench.results.progress import running
 from bench.results.summary import finding
 from bench.results.text import count_text
 from bench.store.datasets import shown_name
-from dashboards.loading import load_studies, results_root, stamp
+from dashboards.loading import load_studies, results_root
+from dashboards.looks import stamp
 
 # A constant text: nothing that was read from results is ever put into markup.
 _STYLE = """

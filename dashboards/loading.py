@@ -6,8 +6,6 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,20 +29,18 @@ from bench.results.trials import trials_of
 from bench.store.drift import read_drift
 from bench.store.mirror import open_place, refresh
 from bench.study.lineage import current_sources, current_versions
+from dashboards.looks import looked, note_reading, stamp
 
 if TYPE_CHECKING:
     from bench.results.print_files import Draw
 
 ENVIRONMENT = "BENCH_RESULTS"
 DEFAULT = "results"
-_RESULTS = ("rows/*.parquet", "studies/*.json", "splits/*.parquet")
 _TRIALS = ("trials/*.parquet", "studies/*.json")
 _RECORDS = ("rows/*.parquet", "studies/*.json", "artifacts/encoders/*/training.json")
 _DRIFT = ("drift/*.parquet",)
 _NOISY = "noisy_labels"  # the method whose rows say which labels were wrong
 _REFRESH_SECONDS = 15.0
-_LONG_SECONDS = 2.0  # of reading: from here on it is not looked at once whether there is more,
-_RESTS = 5  # but after so many times what reading took
 _KEPT = 8  # versions of the results in memory: a few readers looking at a few studies
 
 
@@ -59,41 +55,6 @@ def results_root() -> Path:
     root = open_place(known.results, fresh=False).expanduser()
     refresh(root, older_than=_REFRESH_SECONDS)
     return root
-
-
-def stamp(root: Path, patterns: Sequence[str] = _RESULTS) -> tuple[int, int]:
-    """Changes whenever such a file is written: how many there are, and the newest time of change in nanoseconds."""
-    times = []
-    for pattern in patterns:
-        for path in root.glob(pattern):
-            try:
-                times.append(path.stat().st_mtime_ns)
-            except OSError:  # gone between the listing and the look: a compaction is at work
-                continue
-    return len(times), max(times, default=0)
-
-
-@dataclass
-class _Look:
-    """The stamp of the results when they were last looked at, when that was, and for how long it will do."""
-
-    stamp: tuple[int, int]
-    at: float
-    rest: float = 0.0
-
-
-_LOOKS: dict[Path, _Look] = {}
-
-
-def looked(root: Path) -> tuple[int, int]:
-    """The stamp of the results; that of a store which takes long to read rests for some times as long.
-
-    While a study writes into it, every reader would else begin anew with every fragment.
-    """
-    known, now = _LOOKS.get(root), time.monotonic()
-    if known is None or now - known.at >= known.rest:
-        known = _LOOKS[root] = _Look(stamp(root), now)
-    return known.stamp
 
 
 def content_of(root: Path, study: str | None) -> tuple[object, ...]:
@@ -254,9 +215,7 @@ def _studies(root: Path, stamp: tuple[int, int]) -> list[Study]:
 def _opened(root: Path, study: str | None, stamp: tuple[int, int]) -> Opened:
     begun = time.monotonic()
     opened = open_results(root, study)
-    spent = time.monotonic() - begun
-    if root in _LOOKS and spent >= _LONG_SECONDS:
-        _LOOKS[root].rest = max(_LOOKS[root].rest, _RESTS * spent)
+    note_reading(root, time.monotonic() - begun)
     return opened
 
 

@@ -14,7 +14,8 @@ from bench.results.progress import Progress, running
 from bench.results.run_figures import loss_figure, probe_figure
 from bench.results.text import count_text, seconds_text
 from dashboards.frame import heading, plain, show
-from dashboards.loading import load_pretrainings, load_results, load_trials, looked
+from dashboards.loading import load_pretrainings, load_results, load_trials
+from dashboards.looks import looked
 
 CONFIG = {"displayModeBar": False, "responsive": True}
 

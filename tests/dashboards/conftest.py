@@ -7,7 +7,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboards import loading
+from dashboards import looks
 from dashboards.loading import ENVIRONMENT
 from tests.results.synthetic import write_study
 
@@ -21,8 +21,8 @@ Run = Callable[..., AppTest]
 @pytest.fixture(autouse=True)
 def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
     """Results are looked at each time, however slow the machine is just now."""
-    loading._LOOKS.clear()
-    monkeypatch.setattr(loading, "_LONG_SECONDS", 3600.0)
+    looks._LOOKS.clear()
+    monkeypatch.setattr(looks, "_LONG_SECONDS", 3600.0)
 
 
 @pytest.fixture(scope="session")

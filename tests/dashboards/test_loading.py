@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dashboards.frame import plain
-from dashboards.loading import ENVIRONMENT, load_board, load_studies, results_root, stamp
+from dashboards.loading import ENVIRONMENT, load_board, load_studies, results_root
+from dashboards.looks import stamp
 from tests.dashboards.conftest import DASHBOARDS
 from tests.results.synthetic import ENTRANTS, write_study
 

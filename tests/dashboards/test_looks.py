@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from bench.store.fragments import Fragments
-from dashboards import loading
+from dashboards import loading, looks
 from tests.results.synthetic import ENTRANTS, write_study
 
 
@@ -25,10 +25,10 @@ def foreign_row(root: Path) -> None:
 
 
 def test_rows_of_another_study_change_no_page_of_this_one(results: Path) -> None:
-    stamp, content = loading.stamp(results), loading.content_of(results, None)
+    stamp, content = looks.stamp(results), loading.content_of(results, None)
     board = loading.load_board(results, None, None, None)
     foreign_row(results)
-    assert loading.stamp(results) != stamp
+    assert looks.stamp(results) != stamp
     assert loading.content_of(results, None) == content
     assert loading.load_board(results, None, None, None) is board
 
@@ -43,9 +43,9 @@ def test_rows_of_this_study_do(results: Path) -> None:
 
 
 def test_what_took_long_to_read_is_not_looked_at_again_at_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_LONG_SECONDS", 2.0)
+    monkeypatch.setattr(looks, "_LONG_SECONDS", 2.0)
     now = [100.0]
-    monkeypatch.setattr("dashboards.loading.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("dashboards.looks.time.monotonic", lambda: now[0])
 
     def slowly(*asked: object) -> str:
         now[0] += 4.0
@@ -53,9 +53,9 @@ def test_what_took_long_to_read_is_not_looked_at_again_at_once(results: Path, mo
 
     monkeypatch.setattr("dashboards.loading.open_results", slowly)
     loading.load_results(results, None)
-    before = loading.looked(results)
+    before = looks.looked(results)
     foreign_row(results)
     now[0] = 100.0 + 5 * 4.0 - 0.1
-    assert loading.looked(results) == before
+    assert looks.looked(results) == before
     now[0] += 0.2
-    assert loading.looked(results) == loading.stamp(results) != before
+    assert looks.looked(results) == looks.stamp(results) != before
