@@ -6,8 +6,8 @@
 
 Work is what the rows and trials say of themselves: seconds of pretraining (once a pretraining), of every trial, and of
 judging every cell. The rest of wall time x cores is start and end of Python, torch and Ray, reading, writing, cores
-that wait for the last task, and what a busy machine took away. The time to the first and from the last row is printed
-too: there no core can be kept busy.
+that wait for the last task. These are wall seconds: what a busy machine takes from a unit that runs counts as work. The
+time to the first and from the last row is printed too: there no core can be kept busy.
 """
 
 from __future__ import annotations
