@@ -13,7 +13,6 @@ else runs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 import warnings
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from scipy.stats import quantile_test
+from pairs import median_interval, spelled, write
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -88,11 +87,13 @@ def time_ours(
     wall, cpu = time.perf_counter(), time.process_time()
     known = torch.from_numpy(features[:, drawn].reshape(-1, drawn.shape[1], surface.dim))
     truth = torch.from_numpy(np.tile(labels[drawn], (surface.layers, 1)))
-    fitted = fit_heads(known, truth, surface.classes, torch.tensor(surface.C))
+    C = torch.tensor(surface.C, dtype=torch.float64)
+    fitted = fit_heads(known, truth, surface.classes, C)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     if not bool(fitted.converged.all()):
         raise RuntimeError("some heads did not converge")
-    return wall, cpu, fitted.objective.view(surface.layers, len(drawn), -1).numpy()
+    objective = fitted.objective(known, truth, C)
+    return wall, cpu, objective.view(surface.layers, len(drawn), -1).numpy()
 
 
 def fit_one(features: np.ndarray, labels: np.ndarray, C: float) -> tuple[float, float, float]:
@@ -143,12 +144,6 @@ def measure(surface: Surface, rounds: int, sample: int, cores: int) -> list[list
     ]
 
 
-def median_interval(values: list[float]) -> tuple[float, float, float]:
-    """Median with the ends of its distribution-free 95 % interval."""
-    interval = quantile_test(values).confidence_interval(0.95)
-    return float(np.median(values)), float(interval.low), float(interval.high)
-
-
 def report(results: list[list[Timing]]) -> dict[str, object]:
     """Prints the table; returns the ratios of the whole surface, one a round."""
     print(f"{'labels':>7} {'heads':>6} {'n':>6} {'ours s':>9} {'sklearn s':>10} {'ratio':>7} {'cpu ratio':>9}")
@@ -163,9 +158,8 @@ def report(results: list[list[Timing]]) -> dict[str, object]:
     wall, cpu = median_interval(ratios), median_interval(cpu_ratios)
     heads = sum(timing.heads for timing in results[0])
     excess = max(timing.excess for timings in results for timing in timings)
-    print("all {} heads, {} rounds: wall {:.1f}x ({:.1f} to {:.1f}),".format(heads, len(results), *wall), end=" ")
-    print("processor {:.1f}x ({:.1f} to {:.1f}); our objective above theirs by".format(*cpu), end=" ")
-    print(f"{excess:.0e} at most")
+    print(f"all {heads} heads, {len(results)} rounds: wall {spelled(wall)}, processor {spelled(cpu)};", end=" ")
+    print(f"our objective above theirs by {excess:.0e} at most")
     rounds = [[asdict(timing) for timing in round_] for round_ in results]
     return {"heads": heads, "wall": wall, "processor": cpu, "excess": excess, "rounds": rounds}
 
@@ -180,9 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     surface = QUICK if options.quick else Surface()
     summary = report(measure(surface, options.rounds, options.sample, options.cores))
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps({"surface": asdict(surface), "cores": options.cores, **summary}, indent=1))
+    write(options.output, {"surface": asdict(surface), "threads": options.cores, **summary})
 
 
 if __name__ == "__main__":

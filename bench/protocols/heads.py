@@ -5,8 +5,8 @@ the cross-entropy of the full softmax over the classes the head has samples of. 
 binomial fit at 2 C.) Classes without samples get probability zero.
 
 The features of a group are rotated to their principal axes once (exact: W lives in the row space), where the diagonal
-of the Hessian is a good preconditioner. The regularisers of a group are a path: the solutions at two show where the
-next one lies. Heads are sought in single precision; what is told of them is computed in double.
+of the Hessian is a good preconditioner. The regularisers of a group are a path: the solutions at three show where the
+next one lies. Heads are sought in single precision.
 
 Matrix products may round by the alignment of their operands in memory. Sizes are padded with zeros to whole cache lines
 so that a group's bits do not depend on its place in a batch.
@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 
 from bench.protocols.solver import Problem, follow
 
-TOLERANCE = 1e-5  # of the last step; the error it leaves is smaller
+TOLERANCE = 1e-5  # of the objective
 SELECTION_TOLERANCE = 1e-4
 MAX_ITERATIONS = 200
 CHUNK_BYTES = 1 << 24
@@ -34,12 +34,11 @@ _NEGLIGIBLE = 1e-12  # squared singular value, relative to the largest, below wh
 class Heads:
     """Fitted heads: weight [G, M, D, K], bias [G, M, K] (-1e30 for a class without samples), and how each ended.
 
-    objective, iterations, converged: [G, M].
+    iterations, converged: [G, M].
     """
 
     weight: Tensor
     bias: Tensor
-    objective: Tensor
     iterations: Tensor
     converged: Tensor
 
@@ -51,6 +50,17 @@ class Heads:
         """The likeliest class, int64 [G, M, N]; features as for `probabilities`, taken a chunk at a time."""
         rows = max(1, CHUNK_BYTES // (16 * self.bias.numel()))
         return torch.cat([self._logits(part).argmax(-1) for part in features.split(rows, dim=-2)], -1)
+
+    def objective(self, features: Tensor, labels: Tensor, C: Tensor, weights: Tensor | None = None) -> Tensor:
+        """What `fit_heads` minimised, at these weights, in double precision: [G, M]; its arguments."""
+        groups, heads, _ = self.bias.shape
+        folds = heads // C.shape[-1]
+        logits = self._logits(features.double())
+        losses = logits.logsumexp(-1) - logits.gather(3, labels[:, None, :, None].expand(-1, heads, -1, -1))[..., 0]
+        if weights is not None:
+            losses = losses * weights.mT.repeat_interleave(C.shape[-1], 1)
+        scale = C.to(losses).expand(groups, -1).repeat(1, folds)
+        return scale * losses.sum(2) + self.weight.square().sum((2, 3)) / 2
 
     def _logits(self, features: Tensor) -> Tensor:
         groups, heads, dim, classes = self.weight.shape
@@ -79,7 +89,7 @@ def fit_heads(
         n_classes: K.
         C: [P] or [G, P] inverse regularisers, positive.
         weights: [G, n, F] sample weights, or None for ones (F = 1); a zero hides the sample (a held-out fold).
-        tolerance: a head is done after the Newton step that promises less than this share of its objective.
+        tolerance: how far above its minimum an objective may end, as a share of it.
         max_iterations: Newton steps; heads not done by then are returned as they are, `converged` False.
     """
     groups, n, _ = features.shape
@@ -107,18 +117,15 @@ def _fit(
     missing = inputs.shape[1] - labels.shape[1]
     labels, weights = pad(labels, (0, missing)), pad(weights.mT, (0, missing))
     path, order = C.sort(dim=1)
-    single = Problem.build(inputs.float(), labels, weights.float(), present)
-    found = follow(single, path.float(), tolerance, max_iterations)
-    exact = Problem.build(inputs, labels, weights, present)
-    objective = [exact.objective(at[:, None], part.theta.double()) for at, part in zip(path.mT, found, strict=True)]
+    problem = Problem.build(inputs, labels, weights.float(), present)
+    found = follow(problem, path.float(), tolerance, max_iterations)
     rank = order.argsort(1)
     theta = _in_order([part.theta for part in found], rank).double()
     weight = (theta[..., :-1].flatten(1, 2) @ axes.mT).unflatten(1, theta.shape[1:3])
     bias = theta[..., -1] - torch.einsum("gd,gmkd->gmk", mean, weight)
     return Heads(
         weight=weight.mT,
-        bias=bias + exact.offset[..., 0].repeat_interleave(C.shape[1], 1),
-        objective=_in_order(objective, rank),
+        bias=bias + problem.offset[..., 0].repeat_interleave(C.shape[1], 1),
         iterations=_in_order([part.iterations for part in found], rank),
         converged=_in_order([part.converged for part in found], rank),
     )
@@ -141,20 +148,22 @@ def _rotate(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Coordinates on the principal axes.
 
     Returns:
-        inputs [G, n', R + 1], axes [G, D, R] with features - mean = inputs @ axes^T, and mean [G, D]. The last column
-        of the inputs is one. n' and R + 1 are whole lines; rows and axes beyond the data, or of rounding, are zero.
+        inputs [G, n', R + 1] float32, axes [G, D, R] with features - mean = inputs @ axes^T, and mean [G, D]. The last
+        column of the inputs is one. n' and R + 1 are whole lines; rows and axes beyond the data, or of rounding, are
+        zero.
     """
     _, n, dim = features.shape
     mean = features.mean(1)  # moved into the bias, which is not penalised
     centred = pad(features - mean[:, None], (0, -dim % LINE, 0, -n % LINE))
     if n > dim:
-        _, axes = torch.linalg.eigh(centred.mT @ centred)
-        inputs, axes = (centred @ axes)[..., -dim:], axes[..., -dim:]
+        single = centred.float()
+        _, axes = torch.linalg.eigh((single.mT @ single).double())  # orthonormal in double: what they turn stays whole
+        inputs, axes = (single @ axes.float())[..., -dim:], axes[..., -dim:]
     else:
         squares, left = torch.linalg.eigh(centred @ centred.mT)
         squares, left = squares[:, None, 1 - n :], left[..., 1 - n :]  # centred samples span one dimension less
         kept = squares > _NEGLIGIBLE * squares[..., -1:]
-        inputs = left * torch.where(kept, squares, 0.0).sqrt()
+        inputs = (left * torch.where(kept, squares, 0.0).sqrt()).float()
         axes = centred.mT @ (left * torch.where(kept, squares, torch.inf).rsqrt())
     spare = -(inputs.shape[2] + 1) % LINE
     inputs = torch.cat([pad(inputs, (spare, 0)), inputs.new_ones(*inputs.shape[:2], 1)], 2)
@@ -172,5 +181,5 @@ def _height(shape: torch.Size, folds: int, classes: int) -> int:
 def _join(parts: list[Heads]) -> Heads:
     if len(parts) == 1:
         return parts[0]
-    names = ("weight", "bias", "objective", "iterations", "converged")
+    names = ("weight", "bias", "iterations", "converged")
     return Heads(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

@@ -18,10 +18,13 @@ import torch
 from torch import Tensor
 
 ABSENT = -1e30  # logit of a class a head has no sample of: finite, so that 0 * ABSENT is 0
-FORCING = 0.3  # a Newton system is solved until its preconditioned residual has fallen to this share
+FORCING = 0.1  # a Newton system is solved until its preconditioned residual has fallen to this share,
+SPARED = 0.2  # or until what it could still bring is this share of the tolerance
+LAST = 10  # a Newton step that promises less than this many tolerances leaves less than one
+KNOWN = 3  # solutions of a path that say where the next one lies
 CG_STEPS = 200
 LINE_SEARCH_TRIALS = 25
-MANY = 1 << 21  # numbers of a group from which its Hessian is taken in half precision
+MANY = 1 << 17  # numbers of a group from which its Hessian is taken in half precision
 _ROUNDING = 2e-6  # relative rounding of an objective in single precision
 
 
@@ -64,17 +67,13 @@ class Problem:
 
     def curvature(self, theta: Tensor, probabilities: Tensor, weighted: Tensor) -> Tensor:
         """The Hessian of the weighted losses times theta, [G, F, K, R]."""
-        change = self._relative(_product(theta, self.curved.mT))
+        change = _product(theta, self.curved.mT)
         change = change.sub_((probabilities * change).sum(2, keepdim=True)).mul_(weighted)
         return _product(change, self.curved)
 
     def backward(self, values: Tensor) -> Tensor:
         """The transposed product, [G, F, K, n] -> [G, F, K, R]."""
         return _product(values, self.inputs)
-
-    def objective(self, C: Tensor, theta: Tensor) -> Tensor:
-        """[G, F] of parameters [G, F, K, R]; C [G, 1]."""
-        return evaluate(self, C, theta, self.forward(theta)).objective
 
     def _relative(self, logits: Tensor) -> Tensor:
         return logits.sub_(logits.gather(2, self.own))
@@ -103,12 +102,12 @@ class Solution:
 def follow(problem: Problem, path: Tensor, tolerance: float, max_iterations: int) -> list[Solution]:
     """Minimises every head at each C of its path.
 
-    The start at a C is the line through the solutions at the two before it, on a logarithmic scale of C.
+    The start at a C lies on the parabola through the solutions at the three before it, on a logarithmic scale of C.
 
     Args:
         problem: the heads.
         path: [G, P] regularisers, ascending.
-        tolerance: a head is done after the Newton step that promises less than this share of its objective.
+        tolerance: how far above its minimum an objective may end, as a share of it.
         max_iterations: Newton steps at a C.
     """
     groups, _, width = problem.inputs.shape
@@ -116,14 +115,13 @@ def follow(problem: Problem, path: Tensor, tolerance: float, max_iterations: int
     theta = problem.inputs.new_zeros(groups, folds, classes, width)
     logits = problem.forward(theta)
     found: list[Solution] = []
-    before = None
+    known: list[tuple[Tensor, Tensor]] = []
     for step, C in enumerate(path.unbind(1)):
-        start = theta, logits
-        if before is not None:
-            ratio = _ratio(path[:, step - 2 : step + 1].log())
-            start = torch.lerp(before[0], theta, ratio), torch.lerp(before[1], logits, ratio)
-        before = (theta, logits) if step else None
-        theta, logits, solution = minimise(problem, C[:, None], *start, tolerance, max_iterations)
+        if known:
+            share = _shares(path[:, step - len(known) : step + 1].log())
+            theta, logits = (_blend(share, values) for values in zip(*known, strict=True))
+        theta, logits, solution = minimise(problem, C[:, None], theta, logits, tolerance, max_iterations)
+        known = [*known, (theta, logits)][-KNOWN:]
         found.append(solution)
     return found
 
@@ -138,9 +136,9 @@ def minimise(
     iterations = torch.zeros_like(done, dtype=torch.int64)
     for _ in range(max_iterations):
         gradient = _spread(C) * problem.backward(here.residual * problem.weight) + penalised(here.theta)
-        direction = newton_direction(problem, C, here, gradient, done)
+        direction = newton_direction(problem, C, here, gradient, done, tolerance)
         slope = dot(gradient, direction)
-        last = -slope / 2 <= tolerance * here.objective
+        last = -slope / 2 <= LAST * tolerance * here.objective
         here, moved = line_search(problem, C, here, direction, slope, done)
         iterations = iterations + ~done
         converged = converged | (~done & last)
@@ -170,10 +168,12 @@ def losses(logits: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return loss, torch.addcmul(wrong, mine, rest / total, value=-1), torch.addcmul(wrong, mine, own / total)
 
 
-def newton_direction(problem: Problem, C: Tensor, here: Point, gradient: Tensor, done: Tensor) -> Tensor:
+def newton_direction(
+    problem: Problem, C: Tensor, here: Point, gradient: Tensor, done: Tensor, tolerance: float
+) -> Tensor:
     """Minus the inverse Hessian times the gradient, [G, F, K, R]; zero for heads that are done.
 
-    By conjugate gradients, preconditioned with the Hessian's diagonal.
+    By conjugate gradients, preconditioned with the Hessian's diagonal, as far as the tolerance asks.
     """
     scale = _spread(C)
     weighted = here.probabilities * problem.weight
@@ -187,7 +187,7 @@ def newton_direction(problem: Problem, C: Tensor, here: Point, gradient: Tensor,
     direction = torch.zeros_like(gradient)
     search = preconditioned
     size = dot(residual, preconditioned)
-    target = FORCING**2 * size
+    target = torch.maximum(FORCING**2 * size, 2 * SPARED * tolerance * here.objective)
     for _ in range(CG_STEPS):
         product = scale * problem.curvature(search, here.probabilities, weighted) + penalised(search)
         curvature = dot(search, product)
@@ -248,12 +248,23 @@ def _fast_in_half(values: Tensor) -> bool:
     return values.is_cuda or bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def _ratio(logs: Tensor) -> Tensor:
-    """Where the third lies on the scale on which the first is 0 and the second 1; [G, 3] -> [G, 1, 1, 1]."""
-    first, second, third = logs.unbind(1)
-    width = second - first
-    ratio = torch.where(width > 0, (third - first) / width.clamp(min=1e-6), 1.0)
-    return ratio[:, None, None, None]
+def _shares(logs: Tensor) -> Tensor:
+    """Weights [G, P - 1] of the first values of a polynomial in its value at the last place; logs [G, P], ascending.
+
+    Where places coincide the last value before them is taken.
+    """
+    places, to = logs[:, :-1], logs[:, -1:]
+    gaps = places[:, :, None] - places[:, None]
+    apart = ~torch.eye(places.shape[1], dtype=torch.bool, device=logs.device)
+    factors = torch.where(apart, (to - places)[:, None] / torch.where(gaps == 0, 1.0, gaps), 1.0)
+    alone = (~apart[-1]).to(logs)
+    return torch.where(((gaps == 0) & apart).any((1, 2))[:, None], alone, factors.prod(2))
+
+
+def _blend(share: Tensor, values: tuple[Tensor, ...]) -> Tensor:
+    """Sum of [G, ...] values, each with its column of share [G, P]."""
+    weighted = [part * value for part, value in zip(share.mT[..., None, None, None], values, strict=True)]
+    return torch.stack(weighted).sum(0) if len(weighted) > 1 else weighted[0]
 
 
 def _spread(values: Tensor) -> Tensor:
