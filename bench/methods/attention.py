@@ -62,7 +62,7 @@ def embedded(encoder: Encoder, images: Tensor) -> Tensor:
     maps = backbone.patch_embed.proj(encoder.normalise(images))  # not its forward, which insists on one size
     patches = backbone.patch_embed.norm(maps.flatten(2).transpose(1, 2))
     extra = [token for token in (backbone.cls_token, backbone.reg_token) if token is not None]
-    prefix = [token.expand(len(images), -1, -1) for token in extra]
+    prefix = [token.expand(images.shape[0], -1, -1) for token in extra]  # len() is a constant where this is traced
     if backbone.pos_embed is None:
         tokens = torch.cat([*prefix, patches], dim=1)
     else:

@@ -134,8 +134,11 @@ class SupportBlock(nn.Module):
 def visible(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """The support tokens without those that no query may attend to: [N, C, T_q, T] and bool [N, T] with a smaller T.
 
-    As many are left as the sample with the most of them sees, which come first in every sample.
+    As many are left as the sample with the most of them sees, which come first in every sample. All of them where the
+    network is traced: how many there are is not known then, and those that are barred have no weight.
     """
+    if torch.compiler.is_exporting():
+        return x, seen
     most = int(seen.sum(dim=1).max())
     if most == seen.shape[1]:
         return x, seen

@@ -95,7 +95,7 @@ def judged(network: Cst, data: PairData, episodes: Episodes) -> tuple[float, Thr
     chances = []
     for episode, guesses in ask(network, data, episodes, numbers):
         chances.append(guesses.presence.cpu().numpy())
-        targets = _targets(data, episode)
+        targets = targets_of(data, episode)
         for limit, parts in tried.items():
             parts.append(answered(episode, guesses, targets, Thresholds(mask=limit)))
     answers = {limit: Answers.joined(parts) for limit, parts in tried.items()}
@@ -110,7 +110,7 @@ def answers(trained: Trained, data: PairData, truth: PairData, episodes: Episode
     """What the trained network says of episodes, beside the truth."""
     return Answers.joined(
         [
-            answered(episode, guesses, _targets(truth, episode), trained.thresholds)
+            answered(episode, guesses, targets_of(truth, episode), trained.thresholds)
             for episode, guesses in ask(trained.network, data, episodes, numbers)
         ]
     )
@@ -154,8 +154,11 @@ def answered(episode: Episode, guesses: Guesses, targets: Tensor, thresholds: Th
     return Answers(episode.query, episode.classes, episode.present, presence, *pixels)
 
 
-def _targets(data: PairData, episode: Episode) -> Tensor:
-    """[E, N, H, W]; the first support image marks the query, where that is asked for."""
+def targets_of(data: PairData, episode: Episode) -> Tensor:
+    """What each way of stacked episodes should be called, int64 [E, N, H, W], as `PairData.targets`.
+
+    The first support image marks the query, where that is asked for.
+    """
     form = episode.classes.shape
     query = np.broadcast_to(episode.query[:, None], form).reshape(-1)
     first = episode.support[:, :, 0].reshape(-1)

@@ -60,7 +60,7 @@ class TokenStore:
         check_class_token(encoder, "few_shot", str(encoder.arguments.get("name", type(encoder).__name__)))
         self.encoder, self.images, self.device = encoder.to(device).eval(), images, device
         blocks, patch = encoder.backbone.blocks, encoder.backbone.patch_embed.patch_size
-        self.attending = range(len(blocks)) if attention == "all" else range(len(blocks) - 1, len(blocks))
+        self.attending = attending(encoder, attention)
         for place in self.attending:
             if type(blocks[place].attn) is not Attention:
                 raise UserError("few_shot: the encoder attends in a way of its own; valid: a plain ViT of timm")
@@ -101,19 +101,31 @@ class TokenStore:
     @torch.no_grad()
     def encode(self, indices: np.ndarray) -> Tokens:
         """Tokens of these images, float16, on the CPU."""
-        backbone = self.encoder.backbone
-        first = backbone.num_prefix_tokens
-        tokens = embedded(self.encoder, to_float(self.images[indices], self.device))
-        behind, queries, keys = [], [], []
-        for place, block in enumerate(backbone.blocks):
-            if place in self.attending:
-                query, key = _query_and_key(block, tokens)
-                queries.append(query[:, :, 0])
-                keys.append(key[:, :, first:])
-            tokens = block(tokens)
-            normed = backbone.norm(tokens)
-            behind.append(torch.cat([normed[:, :1], normed[:, first:]], dim=1))
-        return Tokens(*(torch.stack(parts, dim=1).half().cpu() for parts in (behind, queries, keys)))
+        images = to_float(self.images[indices], self.device)
+        return Tokens(*(part.cpu() for part in tokens_of(self.encoder, images, self.attending)))
+
+
+def attending(encoder: Encoder, attention: str) -> range:
+    """The blocks whose queries and keys are read: "last" or "all"."""
+    count = len(encoder.backbone.blocks)
+    return range(count) if attention == "all" else range(count - 1, count)
+
+
+def tokens_of(encoder: Encoder, images: Tensor, read: range) -> Tokens:
+    """Tokens of images, float32 [N, C, H, W] in [0, 1]; queries and keys of some of the blocks."""
+    backbone = encoder.backbone
+    first = backbone.num_prefix_tokens
+    tokens = embedded(encoder, images)
+    behind, queries, keys = [], [], []
+    for place, block in enumerate(backbone.blocks):
+        if place in read:
+            query, key = _query_and_key(block, tokens)
+            queries.append(query[:, :, 0])
+            keys.append(key[:, :, first:])
+        tokens = block(tokens)
+        normed = backbone.norm(tokens)
+        behind.append(torch.cat([normed[:, :1], normed[:, first:]], dim=1))
+    return Tokens(*(torch.stack(parts, dim=1).half() for parts in (behind, queries, keys)))
 
 
 def _query_and_key(block: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:

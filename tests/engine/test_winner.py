@@ -284,6 +284,7 @@ def test_a_folder_is_uploaded_as_it_is(
         (["predict", "EMPTY", "EMPTY", "--to", "NEW"], "holds no winner"),
         (["predict", "WINNER", "EMPTY/none", "--to", "NEW"], "IMAGES: no folder"),
         (["predict", "WINNER", "EMPTY", "--to", "NEW"], "IMAGES: no image in"),
+        (["predict", "WINNER", "BROKEN", "--to", "NEW", "--support", "EMPTY"], "this winner knows its classes"),
         (["predict", "WINNER", "BROKEN", "--to", "NEW"], "none of 2 images in"),
     ],
 )

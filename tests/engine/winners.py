@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def run_here(root: Path, raw: dict[str, Any]) -> Site:
     return site
 
 
-OUTSIDER = """
-import importlib.abc, sys
+CLOSED = """
+import functools, importlib.abc, sys
 
 class Closed(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -67,6 +67,10 @@ except ModuleNotFoundError:
 import numpy, torch
 
 torch.set_num_threads(1)
+"""
+OUTSIDER = (
+    CLOSED
+    + """
 images, found = torch.from_numpy(numpy.load(sys.argv[1])), []
 for code in sys.argv[3:]:
     scope = {"images": images}
@@ -75,16 +79,46 @@ for code in sys.argv[3:]:
 assert "bench" not in sys.modules
 numpy.savez(sys.argv[2], *found)
 """
+)
+ASKER = (
+    CLOSED
+    + """
+torch.export.load = functools.cache(torch.export.load)
+given, found = numpy.load(sys.argv[1]), {}
+for number in range(len({name.partition(".")[0] for name in given.files})):
+    mark = f"{number}."
+    scope = {name[len(mark):]: torch.from_numpy(given[name]) for name in given.files if name.startswith(mark)}
+    exec(sys.argv[3], scope)
+    found |= {mark + name: scope[name].detach().numpy() for name in sys.argv[4:]}
+assert "bench" not in sys.modules
+numpy.savez(sys.argv[2], **found)
+"""
+)
 
 
 def outside(folder: Path, images: np.ndarray, scratch: Path, code: Sequence[str]) -> list[np.ndarray]:
     """Probabilities of images, float32 [N, C, H, W], by code that runs where this package cannot be imported."""
     np.save(scratch / "images.npy", images)
-    command = [sys.executable, "-I", "-c", OUTSIDER, scratch / "images.npy", scratch / "found.npz", *code]
-    done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    _run(OUTSIDER, folder, scratch / "images.npy", scratch / "found.npz", *code)
     with np.load(scratch / "found.npz") as found:
         return [found[name] for name in found.files]
+
+
+def asked_outside(
+    folder: Path, calls: Sequence[Mapping[str, np.ndarray]], scratch: Path, code: str, names: Sequence[str]
+) -> list[dict[str, np.ndarray]]:
+    """What code that runs there makes of the arrays of each call: its variables of these names."""
+    given = {f"{number}.{name}": array for number, call in enumerate(calls) for name, array in call.items()}
+    np.savez(scratch / "given.npz", **given)
+    _run(ASKER, folder, scratch / "given.npz", scratch / "found.npz", code, *names)
+    with np.load(scratch / "found.npz") as found:
+        return [{name: found[f"{number}.{name}"] for name in names} for number in range(len(calls))]
+
+
+def _run(program: str, folder: Path, *arguments: Path | str) -> None:
+    command = [sys.executable, "-I", "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def code_blocks(folder: Path) -> list[str]:

@@ -26,12 +26,14 @@ class Predicted(NamedTuple):
         skipped: paths of files that cannot be read, each with the reason.
         calibration: what is known of the probabilities, in words.
         masks: folder of the masks, where pixels were answered.
+        notes: what else there is to say.
     """
 
     count: int
     skipped: tuple[tuple[str, str], ...]
     calibration: str
     masks: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def lines(self, to: Path) -> list[str]:
         """What to say of it."""
@@ -40,7 +42,7 @@ class Predicted(NamedTuple):
             named.append(f"skipped {len(self.skipped) - _NAMED} more")
         total = self.count + len(self.skipped)
         beside = "" if self.masks is None else f"; masks in {self.masks}"
-        return [*named, f"{to}: {self.count} of {total} images{beside}", self.calibration]
+        return [*self.notes, *named, f"{to}: {self.count} of {total} images{beside}", self.calibration]
 
 
 def listed(images: Path) -> list[str]:

@@ -20,7 +20,7 @@ from bench.study.spec import DataSpec
 
 NOT_STATED = "not stated"
 _SCORES = (
-    *("miou", "pixel_accuracy", "boundary_f1"),
+    *("exact_ratio", "miou", "pixel_accuracy", "boundary_f1"),
     *("accuracy", "balanced_accuracy", "macro_f1", "macro_auroc", "mean_specificity", "nll", "ece"),
 )
 

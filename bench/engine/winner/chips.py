@@ -20,6 +20,13 @@ _BATCH = 64  # chips answered at a time
 Answer = Callable[[np.ndarray], np.ndarray]  # uint8 [n, H, W, C] -> probabilities, float32 [n, K, H, W]
 
 
+class Joined(NamedTuple):
+    """Probabilities of an image in the network's scale: sums over its chips, float64 [K, h, w], and how many [h, w]."""
+
+    sums: np.ndarray
+    shown: np.ndarray
+
+
 class Mapped(NamedTuple):
     """An image's classes, uint8 [H, W], and the mean over its pixels of the largest probability."""
 
@@ -44,10 +51,28 @@ def cut_of(dataset: Dataset, spec: DataSpec) -> dict[str, int] | None:
 def mapped(
     picture: np.ndarray, shape: ImageShape, cut: Mapping[str, Any] | None, n_classes: int, answer: Answer
 ) -> Mapped:
-    """The classes of an image, uint8 [H, W, C]: those of its chips, their probabilities averaged where they overlap.
+    """The classes of an image, uint8 [H, W, C], in its own pixels: the likeliest by `joined`.
 
-    Chips and whole images are resized to the network's shape as those of the data set were; the classes are put back
-    to the image's own pixels by the nearest.
+    Raises:
+        UnreadableError: as `joined`.
+    """
+    total, shown = joined(picture, shape, cut, n_classes, answer)
+    confidence = float((total.max(0) / shown).mean())
+    return Mapped(put_back(total.argmax(0).astype(np.uint8), picture), confidence)
+
+
+def put_back(classes: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Classes in the network's scale, uint8 [h, w], in the pixels of their image [H, W, C], by the nearest."""
+    size = (picture.shape[1], picture.shape[0])
+    return np.asarray(Image.fromarray(classes).resize(size, Image.Resampling.NEAREST))
+
+
+def joined(
+    picture: np.ndarray, shape: ImageShape, cut: Mapping[str, Any] | None, n_classes: int, answer: Answer
+) -> Joined:
+    """Probabilities of an image, uint8 [H, W, C]: those of its chips, to be averaged where they overlap.
+
+    Chips and whole images are resized to the network's shape as those of the data set were.
 
     Raises:
         UnreadableError: the image is smaller than a chip, or its probabilities would take more than MOST_BYTES.
@@ -65,17 +90,15 @@ def mapped(
     total, shown = np.zeros((n_classes, *size)), np.zeros(size)
     for start in range(0, len(places), _BATCH):
         part = slice(start, start + _BATCH)
-        chips = np.stack([_chip(picture, (left, top, left + wide, top + tall), shape) for top, left in places[part]])
+        chips = np.stack([chip_of(picture, (left, top, left + wide, top + tall), shape) for top, left in places[part]])
         for (top, left), probabilities in zip(corners[part], answer(chips), strict=True):
             window = (slice(top, top + shape.height), slice(left, left + shape.width))
             total[:, *window] += probabilities
             shown[window] += 1
-    classes = Image.fromarray(total.argmax(0).astype(np.uint8))
-    confidence = float((total.max(0) / shown).mean())
-    return Mapped(np.asarray(classes.resize((width, height), Image.Resampling.NEAREST)), confidence)
+    return Joined(total, shown)
 
 
-def _chip(picture: np.ndarray, box: tuple[int, int, int, int], shape: ImageShape) -> np.ndarray:
+def chip_of(picture: np.ndarray, box: tuple[int, int, int, int], shape: ImageShape) -> np.ndarray:
     """A part of an image (left, top, right, bottom) in the network's size, uint8 [H, W, C]; as the data set's: bicubic.
 
     Where it is resized, the pixels around it have a say at its border.

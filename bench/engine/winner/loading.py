@@ -9,14 +9,16 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from bench.engine.winner.few_shot_model import FewShotModel, Settings, load_few_shot
 from bench.engine.winner.heads import load_head
 from bench.engine.winner.model import FORMAT, WinnerModel
 from bench.engine.winner.segmenter import SegmentationModel, load_segmenter
 from bench.errors import UserError
 from bench.methods.encoder import CARD, load_encoder
+from bench.protocols.few_shot_training import Thresholds
 from bench.store.files import read_json
 
-Winner = WinnerModel | SegmentationModel
+Winner = WinnerModel | SegmentationModel | FewShotModel
 
 
 class _Cut(BaseModel):
@@ -50,10 +52,15 @@ class _Row(BaseModel):
     n_test: int
 
 
+class _Thresholds(BaseModel):
+    presence: float = Field(gt=0, lt=1)
+    mask: float = Field(gt=0, lt=1)
+
+
 class _Card(BaseModel):
     """What the loading of a winner reads of its card; the rest is for people."""
 
-    task: Literal["classification", "segmentation"] = "classification"
+    task: Literal["classification", "segmentation", "few_shot"] = "classification"
     layer: str
     head: dict[str, Any]
     classes: list[str] = Field(min_length=1, max_length=1_000_000)
@@ -61,6 +68,7 @@ class _Card(BaseModel):
     temperature: float = Field(gt=0, allow_inf_nan=False)
     calibration: _Calibration
     row: _Row
+    thresholds: _Thresholds | None = None
 
 
 def load_winner(folder: Path) -> tuple[Winner, Mapping[str, Any]]:
@@ -106,6 +114,10 @@ def _model(folder: Path, encoder: Any, winner: Mapping[str, Any]) -> Winner:
     if winner.get("task") == "segmentation":
         network = load_segmenter(encoder, settings, len(winner["classes"]), folder)
         return SegmentationModel(network, temperature).eval()
+    if winner.get("task") == "few_shot":
+        found = load_few_shot(encoder, Settings.read(settings), folder)
+        found.thresholds, found.temperature = Thresholds(**winner["thresholds"]), temperature
+        return found
     return WinnerModel(encoder, winner["layer"], load_head(settings, folder), temperature).eval()
 
 
@@ -113,7 +125,11 @@ def _model(folder: Path, encoder: Any, winner: Mapping[str, Any]) -> Winner:
 def _checked(model: Winner, winner: Mapping[str, Any]) -> Winner:
     """The model, once it answered an image of the shape and in the classes that the card names."""
     given, classes = winner["input"], len(winner["classes"])
-    found = model(torch.zeros(1, given["channels"], given["height"], given["width"]))
+    blank = torch.zeros(1, given["channels"], given["height"], given["width"])
+    if isinstance(model, FewShotModel):  # its classes are those of a support
+        model(blank, blank[None], torch.ones(1, 1, given["height"], given["width"], dtype=torch.bool))
+        return model
+    found = model(blank)
     if found.shape[1] != classes:
         raise ValueError(f"{found.shape[1]} classes where the card names {classes}")
     return model

@@ -10,7 +10,7 @@ from bench.data.batches import to_float
 from bench.engine.winner.heads import Head
 from bench.methods.encoder import Encoder
 
-FORMAT = 2  # 1: classification alone
+FORMAT = 3  # 1: classification alone; 2: segmentation too; 3: few-shot too
 _BATCH = 256
 
 

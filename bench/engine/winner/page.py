@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
+from bench.engine.winner import page_few_shot
 from bench.engine.winner.card import NOT_STATED
-from bench.engine.winner.page_code import timm_lines, use
+from bench.engine.winner.page_code import fenced, timm_lines, use
 from bench.engine.winner.page_code_segmentation import smp_lines
 from bench.engine.winner.program import ONNX, PROGRAM
 from bench.engine.winner.words import budget_words, calibration, interval, metric_words, selection, standing
@@ -19,6 +20,7 @@ from bench.methods.mask_codec import MASK
 
 PAGE = "README.md"
 _SHOWN_CLASSES = 100
+_FEW_SHOT = "few_shot"
 
 
 def write_page(folder: Path, card: Mapping[str, Any]) -> None:
@@ -44,7 +46,8 @@ def plain(text: object) -> str:
 
 def _front(winner: Mapping[str, Any]) -> str:
     """The YAML that the Hugging Face hub reads."""
-    row, data, task = winner["row"], winner["data"], f"image-{winner['task']}"
+    row, data = winner["row"], winner["data"]
+    task = f"image-{'segmentation' if winner['task'] == _FEW_SHOT else winner['task']}"  # the hub has no word for it
     results = [{"type": name, "value": value} for name, value in row["scores"].items() if value is not None]
     front = {
         "license": "other",
@@ -74,6 +77,8 @@ def _scores(winner: Mapping[str, Any]) -> str:
     lines += [f"| {metric_words(name)} | {value:.4f} |" for name, value in row["scores"].items() if value is not None]
     metric, level = metric_words(board["metric"]), board["level"]
     said = f"Of {row['n_test']} test images, nll and ece before calibration."
+    if winner["task"] == _FEW_SHOT:
+        said = page_few_shot.episodes(winner)
     if winner["task"] == "segmentation":
         said = f"Of every pixel of {row['n_test']} test images that has a class."
         lines += ["", "| class | IoU |", "|---|---|"]
@@ -94,12 +99,16 @@ def _data(winner: Mapping[str, Any]) -> str:
     count = data["images"]
     shown = ", ".join(plain(name) for name in names[:_SHOWN_CLASSES])
     more = f" and {len(names) - _SHOWN_CLASSES} more, in card.json" if len(names) > _SHOWN_CLASSES else ""
-    bought = "labels" if winner["task"] == "classification" else "masks"
+    role, bought = "in the order of the logits", "labels" if winner["task"] == "classification" else "masks"
+    bought = f"{winner['row']['n_labels']} {bought}"
+    if winner["task"] == _FEW_SHOT:
+        role = f"from which the head learned (tested on {', '.join(plain(name) for name in winner['novel'])})"
+        bought = page_few_shot.bought(winner)
     lines = [
         f"{plain(data['name'])}, content digest `{data['fingerprint']}`, split `{data['split_digest']}`: "
-        f"{count['pretraining']} images for pretraining, {winner['row']['n_labels']} {bought}, {count['validation']} "
+        f"{count['pretraining']} images for pretraining, {bought}, {count['validation']} "
         f"images of validation, {count['test']} of test.",
-        f"{len(names)} classes, in the order of the logits: {shown}{more}.",
+        f"{len(names)} classes, {role}: {shown}{more}.",
         f"Images: {given['height']} x {given['width']} pixels, {given['channels']} "
         f"channel{'' if given['channels'] == 1 else 's'}, values in [0, 1]{_cut(given)}.",
         f"Licence of the data, as stated by who made this: {plain(data['licence'])}.",
@@ -120,25 +129,7 @@ def _cut(given: Mapping[str, Any]) -> str:
 
 
 def _loading(card: Mapping[str, Any], files: set[str]) -> str:
-    parts, segments = [], card["winner"]["task"] == "segmentation"
-    if card["timm"] is not None and card["family"] in ("vit", "timm"):
-        named = "segmentation-models-pytorch, timm" if segments else "timm"
-        lines = smp_lines(card) if segments else timm_lines(card)
-        parts.append(f"With torch, {named} and safetensors, in this folder:\n\n" + _code(lines))
-    if PROGRAM in files:
-        shape = ", H, W" if segments else ""
-        code = ["import torch", "", f'model = torch.export.load("{PROGRAM}").module()', *use("model(images)", shape)]
-        parts.append("With torch alone:\n\n" + _code(code))
-    if ONNX in files:
-        made = card["winner"]["onnx"]
-        code = [
-            "import onnxruntime",
-            "",
-            f'session = onnxruntime.InferenceSession("{ONNX}")',
-            'logits = session.run(["logits"], {"images": images})[0]  # images: float32 array',
-        ]
-        parts.append(f"With onnxruntime (opset {made['opset']}):\n\n" + _code(code))
-    parts.append(f"With this package: `bench predict . IMAGES --to predictions.parquet`, which reads `{WEIGHTS}`.")
+    parts = page_few_shot.loading(card, files) if card["winner"]["task"] == _FEW_SHOT else _code(card, files)
     if MASK in files:
         parts.append(
             f"`{MASK}` is the same encoder as a mask over the backbone it was learned on, to be shared with others: "
@@ -147,20 +138,43 @@ def _loading(card: Mapping[str, Any], files: set[str]) -> str:
     return "\n\n".join(parts)
 
 
-def _code(lines: list[str]) -> str:
-    return "\n".join(["```python", *lines, "```"])
+def _code(card: Mapping[str, Any], files: set[str]) -> list[str]:
+    """Code that loads the files of a network that knows its classes."""
+    parts, segments = [], card["winner"]["task"] == "segmentation"
+    if card["timm"] is not None and card["family"] in ("vit", "timm"):
+        named = "segmentation-models-pytorch, timm" if segments else "timm"
+        lines = smp_lines(card) if segments else timm_lines(card)
+        parts.append(f"With torch, {named} and safetensors, in this folder:\n\n" + fenced(lines))
+    if PROGRAM in files:
+        shape = ", H, W" if segments else ""
+        code = ["import torch", "", f'model = torch.export.load("{PROGRAM}").module()', *use("model(images)", shape)]
+        parts.append("With torch alone:\n\n" + fenced(code))
+    if ONNX in files:
+        made = card["winner"]["onnx"]
+        code = [
+            "import onnxruntime",
+            "",
+            f'session = onnxruntime.InferenceSession("{ONNX}")',
+            'logits = session.run(["logits"], {"images": images})[0]  # images: float32 array',
+        ]
+        parts.append(f"With onnxruntime (opset {made['opset']}):\n\n" + fenced(code))
+    parts.append(f"With this package: `bench predict . IMAGES --to predictions.parquet`, which reads `{WEIGHTS}`.")
+    return parts
 
 
 def _limits(winner: Mapping[str, Any]) -> str:
     lines = [
         "The entrant was chosen by its scores on the test split, among those of the leaderboard: its score is by that "
         "much too good, the more so the more entrants there were.",
-        "Probabilities are calibrated for images like those of validation; on others they are not.",
+        *(page_few_shot.limits(winner) if winner["task"] == _FEW_SHOT else _of_fixed_classes(winner)),
         "Of what the images show and whom it concerns, this card knows nothing.",
     ]
-    if winner["exported"]["differing"]:
-        lines.append(_differing(winner))
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _of_fixed_classes(winner: Mapping[str, Any]) -> list[str]:
+    lines = ["Probabilities are calibrated for images like those of validation; on others they are not."]
+    return [*lines, _differing(winner)] if winner["exported"]["differing"] else lines
 
 
 def _differing(winner: Mapping[str, Any]) -> str:

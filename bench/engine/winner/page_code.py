@@ -41,6 +41,11 @@ def opened() -> list[str]:
     ]
 
 
+def fenced(lines: list[str]) -> str:
+    """Python as Markdown."""
+    return "\n".join(["```python", *lines, "```"])
+
+
 def head_lines(head: Mapping[str, Any]) -> list[str]:
     """The rest of a function that knows `points`, standardised features, and returns calibrated logits."""
     lines = ["    points = torch.nn.functional.normalize(points)"] if head["unit"] else []

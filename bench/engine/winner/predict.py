@@ -12,29 +12,41 @@ import torch
 
 from bench.data.decode import UnreadableError
 from bench.engine.winner.answers import Predicted, Skipped, columns, decode, listed, none_read, wrong_shape
+from bench.engine.winner.few_shot_answers import predict_few_shot
+from bench.engine.winner.few_shot_model import FewShotModel
 from bench.engine.winner.loading import load_winner
 from bench.engine.winner.masks import predict_masks
 from bench.engine.winner.model import WinnerModel, logits_of
 from bench.engine.winner.words import calibration
+from bench.errors import UserError
 from bench.store.files import replacing
 
 _BATCH = 256
 
 
-def predict(winner: Path, images: Path, to: Path) -> Predicted:
+def predict(winner: Path, images: Path, to: Path, support: Path | None = None) -> Predicted:
     """Reads every image under a folder, as the images of the winner's data set were read, and writes the answers.
 
     Args:
         winner: folder that `bench weights best --to DIR` made.
         images: folder, searched recursively; links out of it are refused.
         to: Parquet file. Of a classifier: path (relative, sorted), label (name of the likeliest class), and a
-            probability of each class. Of a segmentation network: see `bench.engine.winner.masks`.
+            probability of each class. Of a segmentation network: see `bench.engine.winner.masks`; of a few-shot one
+            `bench.engine.winner.few_shot_answers`.
+        support: folder of the classes that a few-shot winner is asked about; see `bench.engine.winner.support`.
 
     Raises:
-        UserError: no winner, no folder, no image in it, or none that can be read.
+        UserError: no winner, no folder, no image in it, or none that can be read; a support where none is read, or none
+            where one is.
     """
     model, card = load_winner(winner)
+    if not isinstance(model, FewShotModel) and support is not None:
+        raise UserError(f"--support: {str(support)!r} is not read: this winner knows its classes; leave it out")
+    if isinstance(model, FewShotModel) and support is None:
+        raise UserError("--support: a few-shot winner is shown its classes; give a folder with images of each of them")
     paths = listed(images)
+    if isinstance(model, FewShotModel) and support is not None:
+        return predict_few_shot(model, card, images, paths, support, to)
     if not isinstance(model, WinnerModel):
         return predict_masks(model, card, images, paths, to)
     parts, skipped = [], []

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.engine.winner import classification, segmentation
+from bench.engine.winner import classification, few_shot, segmentation
 from bench.engine.winner.candidate import Task
 
-TASKS: dict[str, Task[Any]] = {**classification.tasks(), segmentation.NAME: segmentation.TASK}
+TASKS: dict[str, Task[Any]] = {
+    **classification.tasks(),
+    segmentation.NAME: segmentation.TASK,
+    few_shot.NAME: few_shot.TASK,
+}

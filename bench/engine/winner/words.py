@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_COUNTED = {"classification": ("labels", "images"), "segmentation": ("pixels", "pixels")}  # of validation and test
+_COUNTED = {  # of validation and test
+    "classification": ("labels", "images"),
+    "segmentation": ("pixels", "pixels"),
+    "few_shot": ("episodes", "answers"),
+}
 _METRICS = {"miou": "mIoU"}
 
 
@@ -38,12 +42,16 @@ def selection(winner: Mapping[str, Any]) -> str:
     if not held:
         return f"{where}, the first of {len(tried)}: no validation image has a label"
     metric = metric_words(winner["leaderboard"]["metric"])
+    if winner["task"] == "few_shot":
+        return f"{where}: best of {len(tried)} by {metric} on base classes kept from training, not by test images"
     return f"{where}: best of {len(tried)} by {metric} on {held} validation images, not by test images"
 
 
 def reproduction(winner: Mapping[str, Any]) -> str:
     """How the files score on the test split, against the row."""
     row, exported = winner["row"], winner["exported"]
+    if winner["task"] == "few_shot":
+        return _episodes(winner)
     if winner["task"] == "segmentation":
         line, name = f"the network trained again answers the {row['n_test']} test images as its row says: ", "miou"
         other = f"at least {exported['differing']} pixels"
@@ -56,24 +64,44 @@ def reproduction(winner: Mapping[str, Any]) -> str:
     return line
 
 
+def _episodes(winner: Mapping[str, Any]) -> str:
+    """How a few-shot network scores in the test episodes, against the row; of which fold its files are."""
+    row, exported, fold = winner["row"], winner["exported"], winner["fold"]
+    scores = row["scores"]
+    line = (
+        f"trained again, it answers the {row['n_test']} test episodes as its row says: exact ratio "
+        f"{scores['exact_ratio']:.4f}, mIoU {scores['miou']:.4f}"
+    )
+    if fold["of"] > 1:
+        line += (
+            f"; the files are of fold {fold['number']}, the best of {fold['of']} on its validation classes: "
+            f"{exported['exact_ratio']:.4f} and {exported['miou']:.4f}"
+        )
+    if exported["differing"]:
+        line += f"; the network as written answers {exported['differing']} episodes otherwise"
+    return line
+
+
 def calibration(winner: Mapping[str, Any]) -> str:
     """The temperature, whose labels set it, and what error it leaves."""
     found, (labels, items) = winner["calibration"], _COUNTED[winner.get("task", "classification")]
     if not found["n_labels"]:
         return f"not calibrated, no validation image has a label: expected calibration error {found['ece']:.4f}"
     n_test = found.get("n_test", winner["row"]["n_test"])  # not in cards of format 1
+    what = "presence " if winner.get("task") == "few_shot" else ""
     return (
-        f"calibrated on {found['n_labels']} validation {labels}: temperature {winner['temperature']:.3f}, expected "
-        f"calibration error {found['ece']:.4f} on {n_test} test {items} ({found['ece_before']:.4f} before; 15 bins)"
+        f"{what}calibrated on {found['n_labels']} validation {labels}: temperature {winner['temperature']:.3f}, "
+        f"expected calibration error {found['ece']:.4f} on {n_test} test {items} ({found['ece_before']:.4f} before; 15 "
+        "bins)"
     )
 
 
 def onnx(winner: Mapping[str, Any]) -> str:
     """What onnxruntime makes of `model.onnx`."""
-    made = winner["onnx"]
+    made, number = winner["onnx"], "a probability" if winner["task"] == "few_shot" else "a logit"
     return (
         f"model.onnx, opset {made['opset']}: onnxruntime differs from PyTorch by at most {made['max_difference']:.1e} "
-        f"in a logit on {made['images']} test images, {made['same_answers']:.1%} of the answers are the same"
+        f"in {number} on {made['images']} test images, {made['same_answers']:.1%} of the answers are the same"
     )
 
 
@@ -87,6 +115,8 @@ def interval(point: Mapping[str, Any], level: float) -> str:
 def budget_words(winner: Mapping[str, Any]) -> str:
     """A label budget in words."""
     budget = winner["row"]["label_budget"]
+    if winner["task"] == "few_shot":
+        return f"{budget} shot{'s' if budget != '1' else ''}"
     if winner["task"] == "segmentation":
         return "all labelled images" if budget == "all" else f"{budget} labelled image{'s' if budget != '1' else ''}"
     return "all labels" if budget == "all" else f"{budget} labels a class"
