@@ -130,6 +130,8 @@ def _show_known(plan: Plan, root: Path, console: Console) -> None:
     from bench.store.fragments import Fragments
     from bench.study.estimate import estimate
 
+    if plan.record.near is not None and (line := plan.record.near.line()):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     present = Fragments(root, "rows").keys()
     console.print(_known_table(plan, present))
     keys = plan.row_keys()

@@ -13,12 +13,14 @@ from bench.data.build import write_store
 from bench.data.coco import read_coco
 from bench.data.coverage_draws import CoverageDraws
 from bench.data.dense_readers import read_dubai, read_facade, read_masks, read_pets, read_voc
+from bench.data.duplicates import Together, keep_near, within_splits
 from bench.data.folders import read_folder
 from bench.data.hub import read_hub
 from bench.data.images import ImageStore
 from bench.data.infrared import read_infrared_solar
 from bench.data.land_cover import read_land_cover
-from bench.data.partition import is_partition, partition
+from bench.data.near import grey_copies, near_clusters, perceptual_hashes
+from bench.data.partition import draws_splits, is_partition, partition
 from bench.data.place import DataPlugin, accept_place
 from bench.data.raw import TRAIN, RawImages
 from bench.data.readers import read_cifar10, read_digits, read_eurosat, read_fashion_mnist, read_stl10
@@ -28,8 +30,9 @@ from bench.data.shards import read_shards
 from bench.data.source import data_key, source_key
 from bench.data.splits import Splits, Strategy, load_splits, splits_path
 from bench.data.tables import read_table
+from bench.errors import UserError
 from bench.store.artifacts import Artifacts
-from bench.store.datasets import DataRecord
+from bench.store.datasets import DataRecord, Duplicates
 from bench.store.quarantine import set_aside
 from bench.study.plugins import DATASET_GROUP, Registry, load_reference
 from bench.study.protocols import ALL
@@ -140,9 +143,10 @@ def open_dataset(spec: DataSpec, root: Path) -> Dataset:
         splits = None
     if splits is None:
         options = spec.model_dump(include={"validation", "test", "max_train", "max_test", "upstream"})
-        splits = partition(images, **options)
+        near = _near(spec, images)
+        splits = partition(images, **options, groups=None if near is None else near.groups)
         splits.save(root)
-        _record(spec, key, sources, images, splits).save(root)
+        _record(spec, key, sources, images, splits, None if near is None else near.counts).save(root)
     return Dataset(spec.name, images, splits, *images.channel_statistics(splits.pretraining))
 
 
@@ -157,7 +161,28 @@ def open_images(spec: DataSpec, root: Path, key: str) -> ImageStore:
     return ImageStore.open(artifacts.path("images", key))
 
 
-def _record(spec: DataSpec, key: str, sources: str, images: ImageStore, splits: Splits) -> DataRecord:
+def _near(spec: DataSpec, images: ImageStore) -> Together | None:
+    """What stays together where near duplicates count; None where they do not, or no split is drawn.
+
+    Raises:
+        UserError: they are asked for, but every pixel has a class.
+    """
+    if not spec.keeps_near:
+        return None
+    if images.masks is not None:
+        raise UserError(
+            f"data.duplicates: near is for images with a label each; the chips of {spec.name} stay together by scene; "
+            "valid: exact"
+        )
+    if spec.upstream is None and not draws_splits(images.official):
+        return None
+    near = near_clusters(perceptual_hashes(images.images), lambda rows: grey_copies(images.images[rows]))
+    return keep_near(images.groups, within_splits(near, images.official))
+
+
+def _record(
+    spec: DataSpec, key: str, sources: str, images: ImageStore, splits: Splits, near: Duplicates | None
+) -> DataRecord:
     return DataRecord(
         data_key=key,
         source_key=sources,
@@ -175,6 +200,7 @@ def _record(spec: DataSpec, key: str, sources: str, images: ImageStore, splits: 
         masked=images.masks is not None,
         shown=_shown(images, splits),
         notes=images.notes,
+        near=near,
     )
 
 

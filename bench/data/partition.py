@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from bench.data.images import ImageStore
@@ -19,6 +22,7 @@ def partition(
     max_train: int | None = None,
     max_test: int | None = None,
     upstream: float | None = None,
+    groups: np.ndarray | None = None,
 ) -> Splits:
     """Parts the images.
 
@@ -34,10 +38,13 @@ def partition(
         max_train: most training images, train pool and validation together; a stratified subset.
         max_test: most test images; a stratified subset.
         upstream: share of the train pool, by whole groups, that is kept for pretraining alone; unlabelled images are.
+        groups: int64 [N], images with one number stay on one side; None: those of the store. They name the groups of
+            images that are in a split; what is in none keeps its own.
 
     Raises:
         UserError: a split would be empty.
     """
+    given, store = store.groups, store if groups is None else replace(store, groups=groups)
     names = (store.fingerprint, "split")
     train, held, tests = _official(store)
     held, tests = _judged(store, held), _judged(store, tests)
@@ -58,19 +65,37 @@ def partition(
         held = _judged(store, held)
         train = _without_copies(store.contents, train, held)
     _check_filled(train=train, validation=held, test=tests)
-    known = (store.labels, store.groups, store.class_names)
     if upstream is None:
-        return Splits(train, held, tests, *known, _digest(store, train, held, tests))
+        return _splits(store, given, (train, held, tests))
     train, apart = _for_labels(store, *_cut(store, train, upstream, *names, "upstream"))
     train = _without_copies(store.contents, train, apart)
     _check_filled(train=train, upstream=apart)
-    return Splits(train, held, tests, *known, _digest(store, train, held, tests, apart), apart)
+    return _splits(store, given, (train, held, tests), apart)
+
+
+def _splits(
+    store: ImageStore,
+    given: np.ndarray,
+    parts: tuple[np.ndarray, np.ndarray, np.ndarray],
+    upstream: np.ndarray | None = None,
+) -> Splits:
+    """The splits under their digest; images in none of them have the groups given."""
+    every = parts if upstream is None else (*parts, upstream)
+    groups, used = given.copy(), np.concatenate(every)
+    groups[used] = store.groups[used]
+    digest = _digest(store.fingerprint, groups, every)
+    return Splits(*parts, store.labels, groups, store.class_names, digest, upstream)
 
 
 def is_partition(store: ImageStore, splits: Splits) -> bool:
     """Whether splits that were read are those that their digest names."""
     parts = (splits.train, splits.validation, splits.test, splits.upstream)
-    return splits.digest == _digest(store, *(part for part in parts if part is not None))
+    return splits.digest == _digest(store.fingerprint, splits.groups, [part for part in parts if part is not None])
+
+
+def draws_splits(official: np.ndarray | None) -> bool:
+    """Whether a split is drawn, test or validation, rather than given: int8 [N] or None."""
+    return official is None or not {VALIDATION, TEST} <= set(np.unique(official).tolist())
 
 
 def _official(store: ImageStore) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -164,6 +189,6 @@ def _check_filled(**splits: np.ndarray) -> None:
         raise UserError(f"data: no images for {' and '.join(empty)} ({sizes}); more images or larger shares are needed")
 
 
-def _digest(store: ImageStore, *splits: np.ndarray) -> str:
-    head = canonical_json({"fingerprint": store.fingerprint, "sizes": [len(split) for split in splits]})
-    return digest_bytes(head.encode() + b"".join(array.astype(np.int64).tobytes() for array in (*splits, store.groups)))
+def _digest(fingerprint: str, groups: np.ndarray, splits: Sequence[np.ndarray]) -> str:
+    head = canonical_json({"fingerprint": fingerprint, "sizes": [len(split) for split in splits]})
+    return digest_bytes(head.encode() + b"".join(array.astype(np.int64).tobytes() for array in (*splits, groups)))

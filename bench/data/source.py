@@ -16,6 +16,7 @@ from bench.study.spec import DataSpec
 DECODE_VERSION = 1  # numerical version of reading and resizing
 GENERATOR_VERSION = 1  # numerical version of the generated test beds
 SPLIT_VERSION = 1  # numerical version of splits and draws
+NEAR_VERSION = 1  # numerical version of what counts as a near duplicate
 
 
 _BUILT_IN: dict[str, Place] = {
@@ -176,4 +177,5 @@ def data_key(spec: DataSpec, source: str | None = None) -> str:
         max_test=spec.max_test,
         version=SPLIT_VERSION,
         **({} if spec.upstream is None else {"upstream": spec.upstream}),
+        **({"near": NEAR_VERSION} if spec.keeps_near else {}),
     )

@@ -30,7 +30,7 @@ class Splits:
         validation: int64, sorted.
         test: int64, sorted; position in it is the `item` of a row's bitmap.
         labels: int64 [N], of the whole store.
-        groups: int64 [N], of the whole store.
+        groups: int64 [N], of the whole store; where near duplicates stay together, joined for all images in use.
         class_names: in the order of the labels.
         digest: content digest of all this and of the images' fingerprint.
         upstream: int64, sorted, images for pretraining alone, none of them in the train pool; None: there are none.
@@ -153,18 +153,23 @@ def load_splits(
 ) -> Splits | None:
     """The splits saved under this digest, for the store with these labels and groups; None where there are none.
 
+    The groups of images in use are those of the table.
+
     A table that cannot be read is put in quarantine.
     """
     path = fetched(splits_path(root, digest))
     if not path.exists():
         return None
     try:
-        table = pl.read_parquet(path, columns=["index", "split"])
+        table = pl.read_parquet(path, columns=["index", "split", "group"])
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         set_aside(Path(root), path, str(error).splitlines()[0])
         return None
     parts = {name: table.filter(pl.col("split") == name)["index"].to_numpy() for name in (*SPLIT_NAMES, UPSTREAM)}
-    upstream = parts.pop(UPSTREAM)
+    upstream, groups = parts.pop(UPSTREAM), groups.copy()
+    rows, names = table["index"].to_numpy(), table["group"].to_numpy()
+    there = (rows >= 0) & (rows < len(groups))  # all of them, but in a table that is damaged
+    groups[rows[there]] = names[there]
     known = {"labels": labels, "groups": groups, "class_names": class_names, "digest": digest}
     return Splits(**parts, **known, upstream=upstream if len(upstream) else None)
 

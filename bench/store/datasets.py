@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.store.files import read_json, write_json
 from bench.store.keys import canonical_json, digest_text
@@ -13,11 +13,43 @@ from bench.store.quarantine import set_aside
 
 _DIGEST = "digest"  # in the file of a record, of everything else in it
 GENERATED = ("land_cover", "shape_scenes")  # the test beds that are made rather than read
+OWN = ("folder", "table", "coco", "shards", "hub")  # readers of the user's own labelled images
 
 
 def shown_name(name: str) -> str:
     """The name of a data set as people read it: a test bed is called one wherever it shows."""
     return f"{name} (a generated test bed)" if name in GENERATED else name
+
+
+class Duplicates(NamedTuple):
+    """Images that show the same, identical ones among them: how many, in how many clusters of two or more.
+
+    Attributes:
+        images: kept on one side of the split.
+        clusters: of these.
+        apart: images that are not, as more of them hang together than a split could hold.
+        apart_clusters: of those.
+    """
+
+    images: int
+    clusters: int
+    apart: int
+    apart_clusters: int
+
+    def line(self) -> str | None:
+        """This in one line; None where there are none."""
+        side = "stay on one side of the split"
+        kept = f"{self.images:,} images in {_clusters(self.clusters)} {side}"
+        apart = (
+            f"{self.apart:,} in {_clusters(self.apart_clusters)} do not{'' if self.images else ' ' + side}: "
+            "too many hang together (bench data audit names them; give them groups)"
+        )
+        said = [part for part, count in ((kept, self.images), (apart, self.apart)) if count]
+        return "near duplicates: " + "; ".join(said) if said else None
+
+
+def _clusters(count: int) -> str:
+    return f"{count:,} {'cluster' if count == 1 else 'clusters'}"
 
 
 def _digest(value: Any) -> str:
@@ -44,6 +76,7 @@ class DataRecord:
     n_upstream: int = 0  # images for pretraining alone, beside the train pool; 0: pretraining reads the train pool
     shown: tuple[tuple[int, ...], ...] = ()  # images of train, validation and test that show each class; of masks
     notes: tuple[str, ...] = ()  # how the images were read, where that needs to be said
+    near: Duplicates | None = None  # near duplicates; None: only identical images are kept together
 
     @property
     def n_pretraining(self) -> int:
@@ -85,5 +118,6 @@ class DataRecord:
         known["pool_counts"] = tuple(known["pool_counts"])
         known["skipped"] = tuple((path, reason) for path, reason in known.get("skipped", ()))
         known["notes"] = tuple(known.get("notes", ()))
+        known["near"] = None if known.get("near") is None else Duplicates(*known["near"])
         known["shown"] = tuple(tuple(counts) for counts in known.get("shown", ()))
         return cls(**known)

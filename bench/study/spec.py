@@ -11,18 +11,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench.errors import UserError, unknown
-from bench.store.datasets import GENERATED
+from bench.store.datasets import GENERATED, OWN
+from bench.store.secrets import refuse_secrets
 from bench.study.axes import Distribution, parse_distribution
 from bench.study.claims import Claim
 from bench.study.protocols import ALL, PROTOCOLS, ProtocolOptions
 from bench.study.protocols.class_map import ClassMapOptions
-
-_SECRET = re.compile(r"://[^/@]*:[^/@]*@|[?&#][^=&]*(sig|token|secret|password|credential|key)[^=&]*=", re.IGNORECASE)
-
-
-def holds_secret(address: str) -> bool:
-    """Whether an address carries a password before its host, or a signature or token in its query."""
-    return _SECRET.search(address) is not None
 
 
 class Model(BaseModel):
@@ -65,6 +59,16 @@ class DataSpec(Model):
     upstream: float | None = Field(
         None, gt=0, lt=1, description="share of the train pool for pretraining alone, the rest for labels; default: all"
     )
+    duplicates: Literal["exact", "near"] | None = Field(
+        None,
+        description="what stays on one side of a split: identical images (exact), or those too that show the same "
+        "(near); default: near for your own images, exact for a data set of the catalog",
+    )
+
+    @property
+    def keeps_near(self) -> bool:
+        """Whether near duplicates stay on one side of a split."""
+        return self.duplicates == "near" or (self.duplicates is None and self.name in OWN)
 
     @field_validator("classes")
     @classmethod
@@ -87,14 +91,8 @@ class DataSpec(Model):
     @field_validator("root")
     @classmethod
     def _expand(cls, value: str | None) -> str | None:
-        if value is None or "://" not in value:
-            return value if value is None else str(Path(value).expanduser())
-        if holds_secret(value):
-            raise ValueError(
-                "an address with a password or a signature, which every manifest would keep; give it to the "
-                "library that reads the address, by its environment or its file"
-            )
-        return value
+        refuse_secrets(value)
+        return value if value is None or "://" in value else str(Path(value).expanduser())
 
     @field_validator("value_range")
     @classmethod
@@ -182,6 +180,8 @@ class Study(Model):
     claims: tuple[Claim, ...] = ()
     resources: Resources = Resources()
 
+    _no_secrets = model_validator(mode="before")(refuse_secrets)
+
     @field_validator("methods", mode="before")
     @classmethod
     def _empty_options(cls, value: Any) -> Any:
@@ -243,6 +243,10 @@ class Study(Model):
     def as_json(self) -> dict[str, Any]:
         """The resolved study as JSON data; reading it again gives the same study."""
         value = self.model_dump(mode="json", exclude={"evaluate", "nuisance"})
+        if self.data.name in OWN or self.data.keeps_near:
+            value["data"]["duplicates"] = "near" if self.data.keeps_near else "exact"
+        else:  # the key of such a study is what it was before there was a choice
+            del value["data"]["duplicates"]
         value["evaluate"] = [{"protocol": entry.name, **entry.model_dump(mode="json")} for entry in self.evaluate]
         value["nuisance"] = {axis: distribution.as_json() for axis, distribution in self.nuisance.items()}
         return value

@@ -25,7 +25,7 @@ from bench.data.audit.subject import read_subject
 from bench.data.audit.survey import survey
 from bench.data.audit.suspicion import class_shares, suspects
 from bench.data.cards import CARDS
-from bench.data.raw import RawImages
+from bench.data.raw import TEST, TRAIN, RawImages
 from bench.data.source import PLACES
 from bench.errors import UserError
 
@@ -91,6 +91,24 @@ def test_planted_copies_are_found_and_told_apart(scenes: Make) -> None:
     assert "conflicting_labels" not in kinds(found)
     assert exit_status(found.findings) == 0
     assert exit_status(found.findings, "warning") == 1
+
+
+def test_the_fate_of_near_copies_is_said(scenes: Make) -> None:
+    root = scenes("cat", "dog", count=30)
+    Image.open(root / "cat/a.png").save(root / "cat/z.jpg", quality=80)
+    still = np.asarray(Image.open(root / "dog/b.png")).astype(int)
+    for frame in range(7):  # 68 images: a split holds 6 together
+        Image.fromarray((still + 5 * frame).clip(0, 255).astype(np.uint8)).save(root / f"dog/b{frame}.png")
+    finding = kinds(audited(root))["near_duplicates"]
+    assert [case.note for case in finding.cases] == ["cat; kept together", "dog; not kept together"]
+    assert "data.duplicates is exact" in finding.advice
+    subject = read_subject(root)
+    published = kinds(audit(subject._replace(name="eurosat"), root))["near_duplicates"]
+    assert [case.note for case in published.cases] == ["cat; not kept together", "dog; not kept together"]
+    assert "data.duplicates=near" in published.advice
+    codes = np.array([TEST if path == "cat/z.jpg" else TRAIN for path in subject.raw.paths], np.int8)
+    given = kinds(audit(subject._replace(raw=replace(subject.raw, official=codes)), root))["near_duplicates"]
+    assert given.cases[0].note == "cat; parted by the given splits"
 
 
 def test_copies_with_two_labels_are_an_error(scenes: Make) -> None:

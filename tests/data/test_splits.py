@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bench.data.duplicates import keep_near, within_splits
 from bench.data.images import ImageStore
-from bench.data.partition import partition, subset
+from bench.data.partition import is_partition, partition, subset
 from bench.data.raw import TEST, TRAIN, VALIDATION
 from bench.data.splits import SPLIT_NAMES, Splits, load_splits
 from bench.errors import UserError
@@ -49,7 +51,7 @@ def stores(draw: st.DrawFn) -> ImageStore:
     return store(labels, groups=groups, contents=contents, official=official)
 
 
-def parted(known: ImageStore, **options: float | int | None) -> Splits:
+def parted(known: ImageStore, **options: float | int | np.ndarray | None) -> Splits:
     try:
         return partition(known, **options)
     except UserError:  # random data may leave a split empty, which is an error of its own
@@ -106,6 +108,42 @@ class TestPartition:
         assert first.digest == again.digest
         np.testing.assert_array_equal(first.train, again.train)
         assert parted(replace(known, fingerprint="g")).digest != first.digest
+
+    @given(stores(), st.integers(0, 99), st.sampled_from([None, 0.4]))
+    @settings(max_examples=60, deadline=None)
+    def test_no_cluster_of_near_duplicates_is_split(self, known: ImageStore, seed: int, upstream: float | None) -> None:
+        count = len(known.labels)
+        drawn = np.random.default_rng(seed).integers(0, count, count)
+        _, first, inverse = np.unique(drawn, return_index=True, return_inverse=True)
+        near = within_splits(first[inverse], known.official)
+        together = keep_near(known.groups, near)
+        splits = parted(known, groups=together.groups, upstream=upstream)
+        official = set() if known.official is None else set(known.official.tolist())
+        given_parts = {name for name, code in (("validation", VALIDATION), ("test", TEST)) if code in official}
+        names = [name for name in SPLIT_NAMES if name not in given_parts] + ["upstream"] * (upstream is not None)
+        for one, two in itertools.combinations([getattr(splits, name) for name in names], 2):
+            assert not np.isin(together.groups[one], together.groups[two]).any()
+            shared = np.intersect1d(near[one], near[two])
+            assert together.apart[np.isin(near, shared)].all()
+
+    def test_groups_name_what_is_in_use_and_the_digest_knows_them(self, tmp_path: Path) -> None:
+        known = store([*numbered(3, 40), *[-1] * 30])
+        groups = np.arange(150)
+        groups[60:90] = np.arange(30, 60)
+        groups[120:] = np.arange(30)  # unlabelled copies: those of held-out images are in no split
+        splits = partition(known, groups=groups)
+        parts = np.concatenate([splits.train, splits.validation, splits.test])
+        unused = np.setdiff1d(np.arange(150), parts)
+        assert len(unused) > 0
+        np.testing.assert_array_equal(splits.groups[parts], groups[parts])
+        np.testing.assert_array_equal(splits.groups[unused], unused)
+        splits.save(tmp_path)
+        again = load_splits(tmp_path, splits.digest, known.labels, known.groups, known.class_names)
+        np.testing.assert_array_equal(again.groups, splits.groups)
+        assert is_partition(known, again)
+        assert not is_partition(known, replace(again, groups=known.groups))
+        assert partition(known).digest != splits.digest
+        assert partition(known, groups=known.groups).digest == partition(known).digest
 
     def test_unlabelled_images_stay_in_the_train_pool(self) -> None:
         splits = partition(store([*numbered(3, 30), *[-1] * 40]))

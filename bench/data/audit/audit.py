@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.audit.alike import alike_images
 from bench.data.audit.close import close_images
 from bench.data.audit.copies import exact_copies, near_copies
 from bench.data.audit.embedding import Embedding, neighbours_of, pixel_embedding
 from bench.data.audit.facts import Facts, composition, facts_of, unreadable
 from bench.data.audit.findings import Finding, counted, ranked
 from bench.data.audit.leaks import leaks
-from bench.data.audit.near import grey_copies, near_pairs
 from bench.data.audit.sequences import sequences
 from bench.data.audit.subject import FOLDER, Subject
 from bench.data.audit.survey import Survey, survey
@@ -75,16 +75,16 @@ def audit(subject: Subject, folder: Path, embed: Embed | None = None) -> Audit:
         raise UserError(f"DIR: none of the {len(seen.broken)} images under {str(folder)!r} can be read{first}")
     embedding = pixel_embedding(seen.thumbs) if embed is None else embed(subject.raw, seen.rows)
     facts = facts_of(seen)
-    findings = ranked([*unreadable(seen), *_checks(seen, facts, embedding), *_elsewhere(subject)])
+    findings = ranked([*unreadable(seen), *_checks(seen, facts, embedding, subject.name), *_elsewhere(subject)])
     return Audit(str(folder), subject.name, facts, embedding.name, findings, subject.raw)
 
 
-def _checks(seen: Survey, facts: Facts, embedding: Embedding) -> list[Finding]:
-    pairs = near_pairs(seen.hashes, grey_copies(seen.thumbs))
-    found = [*exact_copies(seen), *near_copies(seen, pairs), *leaks(seen, pairs), *sequences(seen, embedding.points)]
+def _checks(seen: Survey, facts: Facts, embedding: Embedding, reader: str) -> list[Finding]:
+    alike = alike_images(seen, reader)
+    found = [*exact_copies(seen), *near_copies(seen, alike), *leaks(seen, alike), *sequences(seen, embedding.points)]
     if len(np.unique(seen.pixels)) > 1:
         neighbours = neighbours_of(embedding.points, seen)
-        found += close_images(seen, neighbours, pairs, embedding.name)
+        found += close_images(seen, neighbours, alike.names, embedding.name)
         found += suspicious_labels(seen, neighbours, embedding.name)
     return found + composition(seen, facts)
 

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.data.audit.clusters import clusters_of
 from bench.data.audit.copies import labels_of
 from bench.data.audit.embedding import NEIGHBOURS, Neighbours
 from bench.data.audit.findings import Case, Finding, counted
-from bench.data.audit.near import clusters_of
 from bench.data.audit.survey import Survey
 
 RATIO = 0.15  # distance of the nearest neighbour over that of the tenth, below which the two belong together
 
 
-def close_images(seen: Survey, neighbours: Neighbours, pairs: np.ndarray, name: str) -> list[Finding]:
+def close_images(seen: Survey, neighbours: Neighbours, alike: np.ndarray, name: str) -> list[Finding]:
     """Pairs whose distance is a small part of that to the tenth neighbour, so that dense regions do not count as copies
     (the ratio test of Lowe, Distinctive Image Features from Scale-Invariant Keypoints, IJCV 2004, section 7.1).
 
     Args:
         seen: what the survey found.
         neighbours: of each image, from `neighbours_of`.
-        pairs: int64 [pairs, 2], known to show the same; not named again.
+        alike: int64 [N], clusters known to show the same; their pairs are not named again.
         name: of the embedding.
     """
     if neighbours.rows.shape[1] < NEIGHBOURS:
         return []
     nearest, tenth = neighbours.distances[:, 0], neighbours.distances[:, NEIGHBOURS - 1]
     rows = np.flatnonzero(nearest < RATIO * tenth)
-    known = {(int(one), int(two)) for one, two in pairs}
     joined = [tuple(sorted((int(row), int(neighbours.rows[row, 0])))) for row in rows]
     fresh = [
-        pair for pair in dict.fromkeys(joined) if pair not in known and seen.pixels[pair[0]] != seen.pixels[pair[1]]
+        (one, two)
+        for one, two in dict.fromkeys(joined)
+        if alike[one] != alike[two] and seen.pixels[one] != seen.pixels[two]
     ]
     groups = clusters_of(np.array(fresh, np.int64).reshape(-1, 2), len(seen.paths))
     if not groups:

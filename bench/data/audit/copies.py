@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bench.data.audit.alike import Alike
+from bench.data.audit.clusters import groups_of
 from bench.data.audit.findings import Case, Finding, counted
-from bench.data.audit.near import clusters_of, groups_of
 from bench.data.audit.survey import Survey
 
 _KEPT = "bench keeps copies on one side of a split; remove all but one where counts matter"
-_GROUP = "give those of a cluster one group, or keep one of each: bench holds only identical images together by itself"
 _CONFLICT = "decide which label is right, and correct or remove the others: no model can learn both"
 
 
@@ -37,12 +37,11 @@ def exact_copies(seen: Survey) -> list[Finding]:
     return found
 
 
-def near_copies(seen: Survey, pairs: np.ndarray) -> list[Finding]:
-    """Images that show the same by perceptual hash, identical ones excepted; pairs int64 [pairs, 2]."""
-    fresh = pairs[seen.pixels[pairs[:, 0]] != seen.pixels[pairs[:, 1]]]
-    groups = clusters_of(fresh, len(seen.paths))
-    found = _plain(seen, groups, "near_duplicates", "images that show the same (perceptual hash)", _GROUP)
-    conflicts = _conflicting(seen, groups)
+def near_copies(seen: Survey, alike: Alike) -> list[Finding]:
+    """Images that show the same by perceptual hash, identical ones excepted."""
+    what = "images that show the same (perceptual hash)"
+    found = _plain(seen, alike.near, "near_duplicates", what, alike.advice, alike.fates)
+    conflicts = _conflicting(seen, alike.near)
     if conflicts:
         found.append(
             Finding(
@@ -57,10 +56,20 @@ def near_copies(seen: Survey, pairs: np.ndarray) -> list[Finding]:
     return found
 
 
-def _plain(seen: Survey, groups: Sequence[np.ndarray], kind: str, what: str, advice: str = _KEPT) -> list[Finding]:
+def _plain(
+    seen: Survey,
+    groups: Sequence[np.ndarray],
+    kind: str,
+    what: str,
+    advice: str = _KEPT,
+    fates: Sequence[str] = (),
+) -> list[Finding]:
     if not groups:
         return []
-    cases = tuple(Case(tuple(seen.paths[row] for row in rows), labels_of(seen, rows)) for rows in groups)
+    cases = tuple(
+        Case(tuple(seen.paths[row] for row in rows), "; ".join(filter(None, (labels_of(seen, rows), fate))))
+        for rows, fate in zip(groups, fates or ("",) * len(groups), strict=True)
+    )
     return [Finding(kind, "warning", f"{_sizes(groups)} of {what}", advice, cases)]
 
 

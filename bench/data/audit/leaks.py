@@ -6,23 +6,23 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bench.data.audit.alike import Alike
+from bench.data.audit.clusters import groups_of
 from bench.data.audit.findings import Case, Finding, Severity
-from bench.data.audit.near import clusters_of, groups_of
 from bench.data.audit.survey import Survey
 from bench.data.raw import TEST, TRAIN, VALIDATION
 
 _SPLITS = {TRAIN: "train", VALIDATION: "validation", TEST: "test"}
 
 
-def leaks(seen: Survey, pairs: np.ndarray) -> list[Finding]:
+def leaks(seen: Survey, alike: Alike) -> list[Finding]:
     """Copies that lie in several of the splits, or of the groups, that the data set gives.
 
     Args:
         seen: what the survey found.
-        pairs: int64 [pairs, 2], images that show the same.
+        alike: images that show the same.
     """
     exact = groups_of(seen.pixels)
-    near = clusters_of(pairs[seen.pixels[pairs[:, 0]] != seen.pixels[pairs[:, 1]]], len(seen.paths))
     found: list[Finding] = []
     if seen.official is not None:
         of_split = _namer(seen.official, lambda code: _SPLITS[code])
@@ -30,13 +30,16 @@ def leaks(seen: Survey, pairs: np.ndarray) -> list[Finding]:
         found += _crossing(seen, exact, of_split, "split_leak", "error", "identical images in several splits", advice)
         what = "nearly identical images in several splits"
         advice = "remove them from one of the splits: a score on them measures memory"
-        found += _crossing(seen, near, of_split, "near_split_leak", "warning", what, advice)
+        found += _crossing(seen, alike.near, of_split, "near_split_leak", "warning", what, advice)
     if seen.groups is not None:
         of_group = _namer(seen.groups, lambda number: f"group {number}")
         advice = "groups that share images are one group; bench joins groups that share identical images"
         found += _crossing(seen, exact, of_group, "group_leak", "warning", "identical images in several groups", advice)
         what = "nearly identical images in several groups"
-        found += _crossing(seen, near, of_group, "near_group_leak", "warning", what, advice)
+        advice = (
+            "groups that share images are one group; with data.duplicates=near bench joins them, if few hang together"
+        )
+        found += _crossing(seen, alike.near, of_group, "near_group_leak", "warning", what, advice)
     return found
 
 

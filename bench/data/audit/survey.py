@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bench.data.decode import UnreadableError, decode_file, read_header, read_values
+from bench.data.near import grey_copies, perceptual_hashes
 from bench.data.raw import RawImages
 
 SIDE = 24  # of the small copies, in pixels
@@ -33,6 +34,7 @@ class Survey:
         files: S32 [N], SHA-256 of the bytes of the file; of the pixels where images are no files.
         pixels: S32 [N], SHA-256 of size and decoded pixels.
         hashes: uint64 [N], perceptual hash.
+        greys: uint16 [N, S, S], small grey copies by which images with close hashes are compared.
         thumbs: uint8 [N, SIDE, SIDE, 3], small copies, the sides not in proportion.
         broken: unreadable files, each with the reason.
         as_files: whether the images are files.
@@ -49,6 +51,7 @@ class Survey:
     files: np.ndarray
     pixels: np.ndarray
     hashes: np.ndarray
+    greys: np.ndarray
     thumbs: np.ndarray
     broken: tuple[tuple[str, str], ...] = field(default=())
     as_files: bool = True
@@ -65,6 +68,7 @@ class _Seen(NamedTuple):
     file: bytes
     pixels: bytes
     hash: int
+    grey: np.ndarray
     thumb: np.ndarray
 
 
@@ -95,6 +99,7 @@ def survey(raw: RawImages) -> Survey:
         files=np.array([item.file for item in seen], "S32"),
         pixels=np.array([item.pixels for item in seen], "S32"),
         hashes=np.array([item.hash for item in seen], np.uint64),
+        greys=np.array([item.grey for item in seen], np.uint16),
         thumbs=np.array([item.thumb for item in seen], np.uint8).reshape(-1, SIDE, SIDE, 3),
         broken=tuple(broken),
         as_files=raw.pixels is None,
@@ -161,24 +166,16 @@ def picture_of(pixels: np.ndarray) -> Image.Image:
 
 def _describe(pixels: np.ndarray, data: bytes) -> _Seen:
     picture = picture_of(pixels)
+    shown = np.asarray(picture).reshape(1, picture.height, picture.width, -1)
     return _Seen(
         size=pixels.shape,
         file=_digest(data),
         pixels=_digest(repr((pixels.shape, pixels.dtype.str)).encode() + np.ascontiguousarray(pixels).tobytes()),
-        hash=perceptual_hash(picture),
+        hash=int(perceptual_hashes(shown)[0]),
+        grey=grey_copies(shown)[0],
         thumb=np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)),
     )
 
 
 def _digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:31] + b"\x01"  # NumPy's S type drops trailing zeros
-
-
-def perceptual_hash(picture: Image.Image) -> int:
-    """pHash, 64 bits: signs of the lowest 8 x 8 DCT coefficients of the grey image at 32 x 32 about their median.
-
-    Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010; imagehash's `phash`.
-    """
-    import imagehash  # with SciPy's transforms, which nothing else here needs
-
-    return int.from_bytes(np.packbits(imagehash.phash(picture).hash.ravel()).tobytes(), "big")
