@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from bench.data.catalog import Dataset, open_dataset
 from bench.store.mirror import open_place, place_of
 from bench.study.spec import DataSpec, Resources
@@ -32,7 +30,11 @@ class Site:
     @property
     def device(self) -> str:
         """`cuda` where the study asks for GPUs and this process was given one, else `cpu`."""
-        return "cuda" if self.resources.gpus_per_worker and torch.cuda.is_available() else "cpu"
+        if not self.resources.gpus_per_worker:
+            return "cpu"
+        import torch  # a site travels through processes that do not load PyTorch, or not yet
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
     def dataset(self) -> Dataset:
         """The study's images, opened once per process."""
@@ -40,6 +42,8 @@ class Site:
 
     def settle(self) -> None:
         """Gives torch the threads this worker was given: the number changes sums, so it is part of the keys."""
+        import torch
+
         torch.set_num_threads(self.resources.cpus_per_worker)
 
 

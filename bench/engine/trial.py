@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
@@ -13,21 +12,16 @@ from bench.engine.pretrain import ensure_trained
 from bench.engine.probe import score
 from bench.engine.site import Site
 from bench.engine.trained import OnEpoch, epoch_hook, train
+from bench.engine.trial_record import keep_record, rungs
 from bench.methods.base import Method
 from bench.methods.encoder import Encoder, load_encoder
 from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord
-from bench.store.trials import write_trial
+from bench.store.secrets import said
 from bench.study.plan import Search, TrialRecord, pretrain_key
 from bench.study.spec import Study
 
 WORST = -1.0  # what Tune is told of a diverged trial; the record says null
-
-
-def rungs(search: Search) -> tuple[int, ...]:
-    """Epochs at which a trial may be pruned: half way. (Earlier rungs rank learning rates wrongly.)"""
-    epochs = int(getattr(search.setting.options, "epochs", 0))
-    return (math.ceil(epochs / 2),) if epochs > 1 else ()
 
 
 def run_trial(
@@ -43,7 +37,7 @@ def run_trial(
         search = searches[config["search_key"]]
         _Trial(study, record, site, search, config["number"], config["parameters"]).run()
     except Exception as error:
-        report(began, WORST, 0, "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        report(began, WORST, 0, "failed", said(error))
 
 
 def report(began: float, value: float, epoch: int, state: str, reason: str | None = None) -> None:
@@ -92,30 +86,3 @@ class _Trial:
             return trained.status, trained.reason, load_encoder(folder) if trained.status == "ok" else None
         method, result = train(self.site, self.key, name, self.options, on_epoch=on_epoch)
         return result.status, result.reason or None, method.encoder() if result.status == "ok" else None
-
-
-def keep_record(
-    site: Site,
-    study: Study,
-    search: Search,
-    record: TrialRecord,
-    curve: Sequence[tuple[float, float]],
-    reason: str | None = None,
-) -> None:
-    """Writes the trial's record to the store."""
-    gpus = site.resources.gpus_per_worker * max(1, site.resources.workers)
-    write_trial(
-        site.root,
-        search_key=search.key,
-        number=record.number,
-        method=search.setting.method,
-        setting=search.setting.axes,
-        parameters=record.parameters,
-        objective=study.search.objective,
-        state=record.state,
-        value=record.value,
-        curve=curve,
-        reason=reason,
-        seconds=record.seconds,
-        gpu_seconds=record.seconds * gpus,
-    )

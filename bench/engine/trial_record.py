@@ -1,0 +1,44 @@
+"""What the search's driver and its trials both know of a trial: where it may be pruned, and how it is recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.engine.site import Site
+from bench.store.trials import write_trial
+from bench.study.plan import Search, TrialRecord
+from bench.study.spec import Study
+
+
+def rungs(search: Search) -> tuple[int, ...]:
+    """Epochs at which a trial may be pruned: half way. (Earlier rungs rank learning rates wrongly.)"""
+    epochs = int(getattr(search.setting.options, "epochs", 0))
+    return (math.ceil(epochs / 2),) if epochs > 1 else ()
+
+
+def keep_record(
+    site: Site,
+    study: Study,
+    search: Search,
+    record: TrialRecord,
+    curve: Sequence[tuple[float, float]],
+    reason: str | None = None,
+) -> None:
+    """Writes the trial's record to the store."""
+    gpus = site.resources.gpus_per_worker * max(1, site.resources.workers)
+    write_trial(
+        site.root,
+        search_key=search.key,
+        number=record.number,
+        method=search.setting.method,
+        setting=search.setting.axes,
+        parameters=record.parameters,
+        objective=study.search.objective,
+        state=record.state,
+        value=record.value,
+        curve=curve,
+        reason=reason,
+        seconds=record.seconds,
+        gpu_seconds=record.seconds * gpus,
+    )
