@@ -16,7 +16,6 @@ with the same weights, and the losses must agree.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pairs import write
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -239,9 +239,10 @@ def report(results: Sequence[dict[str, object]], shares: dict[str, float]) -> No
         medians = np.median(numbers.choice(ratio, (2000, len(ratio))), axis=1)
         low, high = np.percentile(medians, [2.5, 97.5])
         result |= {"ratio": float(np.median(ratio)), "low": float(low), "high": float(high)}
+        between = f"(95 %: {low:.2f} to {high:.2f})" if len(ratio) > 1 else "(one pair)"
         print(
             f"{result['encoder']:>10} {result['side']:>4} {result['batch']:>5} {result['phase']:>8} "
-            f"{np.median(ours):8.2f} {np.median(plain):8.2f} {np.median(ratio):6.2f} (95 %: {low:.2f} to {high:.2f})"
+            f"{np.median(ours):8.2f} {np.median(plain):8.2f} {np.median(ratio):6.2f} {between}"
         )
 
 
@@ -260,9 +261,7 @@ def main() -> None:
     cases = [case for case in (QUICK if options.quick else CASES) if options.encoder in (None, case.encoder)]
     results = [result for case in cases for result in measure(case, options.pairs)]
     report(results, shares)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps({"cores": options.cores, "shares": shares, "cases": results}, indent=1))
+    write(options.output, {"threads": options.cores, "shares": shares, "cases": results})
 
 
 if __name__ == "__main__":

@@ -1,20 +1,18 @@
 """How cost grows: with images, with budgets, draws and layers, with trials, and with nodes.
 
-    python benchmarks/growth.py            # the table of docs/benchmarks.md
-    python benchmarks/growth.py --quick    # its smaller half
+    python benchmarks/growth.py --handing MS    # MS: what `scheduling.py` measured for a unit
+    python benchmarks/growth.py --quick         # the smaller half of what is measured, and no ImageNet
 
-Measured, in processor seconds: a pretraining by its images (MAE, 32 px), the heads of a linear probe by their budgets,
-draws and layers, the proposals of a search by its trials. An exponent is the slope of a line through the logarithms: 1
-means twice the cost for twice the amount. Simulated: a study of given tasks on 1 to 64 nodes, each task handed to the
-first free node, a search going on trial by trial in every setting; what is simulated is the order alone, with durations
-that are drawn, not measured. Computed: a pretraining of ImageNet's size, from the speed measured here.
+Measured, in processor seconds, the median of the rounds: a pretraining by its images (MAE, 32 px), the heads of a
+linear probe by their draws and layers, the proposals of a search by its trials. An exponent is the slope of a line
+through the logarithms: 1 means twice the cost for twice the amount; the one between the last two amounts is given too,
+because fixed costs flatten the line. Replayed: a study on 1 to 64 nodes, with durations drawn from those measured in a
+published study (`replay.py`). Computed: a pretraining of ImageNet's size (`imagenet.py`).
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +21,9 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
+from imagenet import LARGE, report
 from pairs import write
+from replay import Durations, plan_of, replay
 
 from bench.data.shape import ImageShape
 from bench.methods.registry import build_method
@@ -32,9 +32,8 @@ from bench.study.methods import MaeOptions
 from bench.training.loop import pretrain
 
 NODES = (1, 2, 4, 8, 16, 32, 64)
-SETTINGS, SEEDS, TRIALS = 20, 5, 10  # of the simulated study
-HANDING = 0.01  # what the driver takes to hand a task out, as a share of a mean task
-IMAGENET = 1_281_167
+SETTINGS, SEEDS, TRIALS = 20, 5, 10  # of the replayed study
+PUBLISHED = Path(__file__).parents[1] / "docs" / "results" / "paper_mae_small"
 BATCH, DIM, CLASSES = 64, 192, 10
 
 
@@ -71,7 +70,6 @@ def heads(cells: int) -> float:
 
 def proposals(trials: int) -> float:
     """Seconds of Optuna's TPE over so many trials of one setting."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def run() -> None:
         study = optuna.create_study(direction="maximize")
@@ -83,67 +81,54 @@ def proposals(trials: int) -> float:
     return processor_seconds(run)
 
 
-def measure(name: str, amounts: Sequence[int], cost: Callable[[int], float]) -> dict[str, Any]:
+def measure(name: str, amounts: Sequence[int], cost: Callable[[int], float], rounds: int) -> dict[str, Any]:
     cost(amounts[0])  # warms up
-    seconds = [cost(amount) for amount in amounts]
-    slope = exponent(amounts, seconds)
+    taken = [[cost(amount) for amount in amounts] for _ in range(rounds)]
+    seconds = np.median(taken, axis=0).tolist()
+    slope, last = exponent(amounts, seconds), exponent(amounts[-2:], seconds[-2:])
     spelled = ", ".join(f"{amount:,}: {value:.2f} s" for amount, value in zip(amounts, seconds, strict=True))
-    print(f"{name}: {spelled}; exponent {slope:.2f}", flush=True)
-    return {"name": name, "amounts": list(amounts), "seconds": seconds, "exponent": slope}
+    print(f"{name}: {spelled}; exponent {slope:.2f}, between the last two {last:.2f}; {rounds} rounds", flush=True)
+    found = {"name": name, "amounts": list(amounts), "seconds": seconds, "rounds": taken}
+    return {**found, "exponent": slope, "last_exponent": last}
 
 
-def simulated(nodes: int, seed: int = 0) -> float:
-    """Makespan of a study, in mean task durations: searches trial by trial, then the seeds of each setting.
-
-    A list scheduler: the driver hands out one task at a time, each to the first free node.
-    """
-    durations = np.random.default_rng(seed).lognormal(0, 0.3, (SETTINGS, TRIALS + SEEDS))
-    ready = [(0.0, setting, 0) for setting in range(SETTINGS)]  # when, of which setting, how many trials are behind
-    free, driver, last = [0.0] * nodes, 0.0, 0.0
-    heapq.heapify(ready)
-    while ready:
-        when, setting, done = heapq.heappop(ready)
-        driver = max(driver, when, free[0]) + HANDING
-        end = driver + durations[setting, done]
-        heapq.heapreplace(free, end)
-        last = max(last, end)
-        if done + 1 < TRIALS:
-            heapq.heappush(ready, (end, setting, done + 1))
-        elif done + 1 == TRIALS:
-            for seed_number in range(SEEDS):
-                heapq.heappush(ready, (end, setting, TRIALS + seed_number))
-    return last
-
-
-def scale_out() -> list[dict[str, float]]:
-    alone = simulated(1)
+def scale_out(durations: Durations, handing: float) -> dict[str, Any]:
+    """A study of 20 settings x 10 trials, then 5 seeds of each, on 1 to 64 nodes."""
+    plan = plan_of(SETTINGS, TRIALS, SEEDS)
+    alone, work = replay(plan, durations, 1, handing)
+    print(f"{SETTINGS} settings of {TRIALS} trials and {SEEDS} seeds, {work / 3600:.1f} h of measured tasks, replayed;")
+    print(f"{handing * 1000:g} ms to hand one out\n{'nodes':>6} {'hours':>7} {'speed-up':>9} {'busy':>6}")
     found = []
-    print(f"{'nodes':>6} {'makespan':>9} {'speed-up':>9} {'efficiency':>10}")
     for nodes in NODES:
-        span = simulated(nodes)
-        found.append({"nodes": nodes, "makespan": span, "speed_up": alone / span})
-        print(f"{nodes:>6} {span:9.1f} {alone / span:8.1f}x {alone / span / nodes:10.2f}")
-    return found
+        span, _ = replay(plan, durations, nodes, handing)
+        found.append({"nodes": nodes, "hours": span / 3600, "speed_up": alone / span, "busy": work / span / nodes})
+        print(f"{nodes:>6} {span / 3600:7.2f} {alone / span:8.1f}x {work / span / nodes:6.2f}")
+    means = {"trial": float(durations.trials.mean()), "task": float(durations.tasks.mean())}
+    return {"nodes": found, "handing": handing, "mean_seconds": means}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the smaller half of every row")
+    parser.add_argument("--rounds", type=int, default=3, help="readings of every amount; the median is reported")
     parser.add_argument("--cores", type=int, default=1, help="threads")
+    parser.add_argument("--durations", type=Path, default=PUBLISHED, help="folder with rows.parquet and trials.parquet")
+    parser.add_argument("--handing", type=float, default=10.0, help="ms to hand out a unit; default: the aim")
     parser.add_argument("--output", type=Path, default=None, help="where the JSON goes")
     options = parser.parse_args()
     torch.set_num_threads(options.cores)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     kept = slice(0, 2 if options.quick else None)
     rows = [
-        measure("pretraining, images", (256, 1024, 4096, 16384)[kept], train),
-        measure("heads, draws x layers", (5, 20, 80, 320)[kept], heads),
-        measure("proposals, trials", (16, 64, 256, 1024)[kept], proposals),
+        measure("pretraining, images", (256, 1024, 4096, 16384)[kept], train, options.rounds),
+        measure("heads, draws x layers", (5, 20, 80, 320)[kept], heads, options.rounds),
+        measure("proposals, trials", (16, 64, 256, 1024)[kept], proposals, options.rounds),
     ]
-    speed = 2 * rows[0]["amounts"][-1] / rows[0]["seconds"][-1]
-    hours = IMAGENET / speed / 3600
-    print(f"{speed:.0f} images a second: {hours:.1f} core hours an epoch of {IMAGENET:,} images at this size")
-    summary = {"rows": rows, "nodes": scale_out(), "images_per_second": speed, "core_hours_an_epoch": hours}
-    write(options.output, {**summary, "threads": options.cores, "machine_cores": os.cpu_count()})
+    summary: dict[str, Any] = {"threads": options.cores, "rows": rows}
+    summary["scale_out"] = scale_out(Durations.of(options.durations), options.handing / 1000)
+    if not options.quick:
+        summary["imagenet"] = report(LARGE)
+    write(options.output, summary)
 
 
 if __name__ == "__main__":

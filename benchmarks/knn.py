@@ -13,7 +13,6 @@ distribution-free 95 % interval, of wall and of processor seconds.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from scipy.stats import quantile_test
+from pairs import median_interval, spelled, write
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -153,12 +152,6 @@ def _right(score: Score, count: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(score.correct or b"", np.uint8), count=count).astype(bool)
 
 
-def median_interval(values: list[float]) -> tuple[float, float, float]:
-    """Median with the ends of its distribution-free 95 % interval."""
-    interval = quantile_test(values).confidence_interval(0.95)
-    return float(np.median(values)), float(interval.low), float(interval.high)
-
-
 def report(rounds: list[Round]) -> dict[str, object]:
     """Prints the table; returns what it holds."""
     print(f"{'budget':>7} {'cells':>6} {'sklearn s':>10} {'processor':>10}")
@@ -171,7 +164,7 @@ def report(rounds: list[Round]) -> dict[str, object]:
     agreement = min(timing.agreement for timing in timings)
     count = sum(timing.cells for timing in rounds[0].budgets)
     print(f"ours, all {count} cells: {ours:.2f} s, processor {ours_cpu:.2f} s; {len(rounds)} rounds:", end=" ")
-    print("wall {:.1f}x ({:.1f} to {:.1f}), processor {:.1f}x ({:.1f} to {:.1f});".format(*wall, *cpu), end=" ")
+    print(f"wall {spelled(wall)}, processor {spelled(cpu)};", end=" ")
     print(f"predictions equal for at least {agreement:.4f} of the test images")
     return {
         "cells": count, "wall": wall, "processor": cpu, "agreement": agreement,
@@ -195,9 +188,7 @@ def main() -> None:
     time_round(replace(evaluation, cells=warm), 0)
     rounds = [time_round(evaluation, number) for number in range(options.rounds)]
     summary = report(rounds)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps({"surface": asdict(surface), "cores": options.cores, **summary}, indent=1))
+    write(options.output, {"surface": asdict(surface), "threads": options.cores, **summary})
 
 
 if __name__ == "__main__":

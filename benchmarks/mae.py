@@ -12,7 +12,6 @@ and backward) per second over the rate of the square product.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import quantile_test
+from pairs import median_interval, spelled, write
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
@@ -129,12 +128,6 @@ def counted(step: Callable[[], None]) -> float:
     return float(counter.get_total_flops())
 
 
-def median_interval(values: list[float]) -> tuple[float, float, float]:
-    """Median with the ends of its interval."""
-    interval = quantile_test(values).confidence_interval(0.95)
-    return float(np.median(values)), float(interval.low), float(interval.high)
-
-
 def report(size: Size, results: list[Round], work: dict[str, float], batch: int) -> dict[str, object]:
     """Prints the table of one size; returns what it holds."""
     print(f"{size.image}/{size.patch}, {size.width} x {size.depth}, batch {batch}, {len(results)} rounds")
@@ -145,12 +138,11 @@ def report(size: Size, results: list[Round], work: dict[str, float], batch: int)
         speed = median_interval([result.transformers / own for result, own in zip(results, taken, strict=True)])
         share = float(np.median([work[side] / own / r.product for own, r in zip(taken, results, strict=True)]))
         rate = batch / float(np.median(taken))
-        against = "{:14.2f} ({:.2f} to {:.2f})".format(*speed)
-        print(f"{side:>13} {rate:9.0f} {work[side] / 1e9:7.1f} {share:6.2f} {against}")
+        print(f"{side:>13} {rate:9.0f} {work[side] / 1e9:7.1f} {share:6.2f}           {spelled(speed)}")
         lines[side] = {"images_per_second": rate, "flops": work[side], "share": share, "speed": speed}
     half = median_interval([result.ours / result.half_decoded for result in results])
     product = float(np.median([result.product for result in results]))
-    print("half decoded against all decoded: {:.2f} ({:.2f} to {:.2f});".format(*half), end=" ")
+    print(f"half decoded against all decoded: {spelled(half)};", end=" ")
     print(f"square product {product / 1e9:.0f} GFLOP/s")
     rounds = [asdict(result) for result in results]
     return {"size": asdict(size), "sides": lines, "half": half, "product": product, "rounds": rounds}
@@ -173,10 +165,7 @@ def main() -> None:
         steps = build_steps(size, batch, bf16)
         work = {side: counted(step) for side, step in steps.items()}
         found.append(report(size, measure(steps, options.rounds, options.steps, bf16), work, batch))
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        summary = {"cores": options.cores, "batch": batch, "precision": options.precision, "sizes": found}
-        options.output.write_text(json.dumps(summary, indent=1))
+    write(options.output, {"threads": options.cores, "batch": batch, "precision": options.precision, "sizes": found})
 
 
 if __name__ == "__main__":

@@ -96,14 +96,15 @@ def measure(settings: int, seeds: int, rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2,000 units, 3 rounds")
-    parser.add_argument("--settings", type=int, default=100)
-    parser.add_argument("--seeds", type=int, default=500)
+    parser.add_argument("--units", type=int, default=100_000, help="two of each pretraining")
+    parser.add_argument("--seeds", type=int, default=500, help="of a setting")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that are timed")
     parser.add_argument("--output", type=Path, default=None, help="where the JSON goes")
     options = parser.parse_args()
     if options.quick:
-        options.settings, options.seeds, options.rounds = 20, 50, min(3, options.rounds)
-    write(options.output, measure(options.settings, options.seeds, options.rounds))
+        options.units, options.seeds, options.rounds = 2_000, 50, min(3, options.rounds)
+    settings = max(1, options.units // (len(PROTOCOLS) * options.seeds))
+    write(options.output, measure(settings, options.seeds, options.rounds))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ set). On a busy machine the CPU seconds are the ones to compare.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -173,6 +172,8 @@ def run(root: Path, rounds: int) -> list[Measured]:
 
 
 def main() -> None:
+    from pairs import write  # here: tests/load imports this file from another folder
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--fragments", type=int, default=10_000)
@@ -186,10 +187,8 @@ def main() -> None:
     print(f"{'state':<10} {'command':<26} {'seconds':>8} {'CPU s':>8} {'peak MB':>8}")
     for one in found:
         print(f"{one.state:<10} {one.command:<26} {one.seconds:8.2f} {one.cpu_seconds:8.2f} {one.peak_mb:8.0f}")
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        asked = {"rows": options.rows, "fragments": options.fragments, "cores": os.cpu_count()}
-        options.output.write_text(json.dumps({**asked, "measured": [asdict(one) for one in found]}, indent=1) + "\n")
+    asked = {"rows": options.rows, "fragments": options.fragments, "rounds": options.rounds}
+    write(options.output, {**asked, "measured": [asdict(one) for one in found]})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How long the front doors take to open: `bench --help`, `bench plan`, and the modules of the dashboard.
 
     python benchmarks/startup.py            # 7 rounds
-    python benchmarks/startup.py --quick    # 3 rounds
+    python benchmarks/startup.py --quick    # at most 3 rounds
 
 Every command runs in a process of its own, from start to exit, beside a process that imports only the libraries that
 such a command cannot do without; the two take turns. The plan is that of the quick start on a results folder whose
@@ -60,13 +60,14 @@ def measure(door: Door, rounds: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="3 rounds")
+    parser.add_argument("--quick", action="store_true", help="at most 3 rounds")
     parser.add_argument("--rounds", type=int, default=7, help="rounds that are timed")
     parser.add_argument("--output", type=Path, default=None, help="where the JSON goes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([*PLAN, folder], check=True, stdout=subprocess.DEVNULL)
-        found = [measure(door, 3 if options.quick else options.rounds) for door in doors(Path(folder))]
+        rounds = min(3, options.rounds) if options.quick else options.rounds
+        found = [measure(door, rounds) for door in doors(Path(folder))]
     write(options.output, {"doors": found})
 
 

@@ -12,7 +12,6 @@ take steps from the same weights on the same images, and the losses must agree a
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pairs import write
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -161,9 +161,7 @@ def main() -> None:
     torch.set_num_threads(options.cores)
     results = [measure(case, options.pairs) for case in (QUICK if options.quick else CASES)]
     report(results)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps({"side": SIDE, "cores": options.cores, "cases": results}, indent=1))
+    write(options.output, {"side": SIDE, "threads": options.cores, "cases": results})
 
 
 if __name__ == "__main__":
