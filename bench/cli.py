@@ -67,20 +67,15 @@ def run(
     from rich.console import Console
 
     from bench.commands.own import chosen_study
+    from bench.commands.run_here import run_here
     from bench.commands.run_on_cluster import check_options, run_on_cluster
-    from bench.console import run_and_show
     from bench.store.mirror import place_of
 
     check_options(cluster, attach, address, log or [])
     study, changes = chosen_study(study, data, minutes, overrides or [], results, Console(), reads=cluster is None)
     if cluster is not None:
         raise typer.Exit(run_on_cluster(cluster, study, changes, place_of(results), attach, Console()))
-    try:
-        status = run_and_show(study, changes, results, Console(), address, log or [])
-    except KeyboardInterrupt:  # here, because typer would exit without a word
-        typer.echo("\nstopped; what was finished is in the store: the same command goes on from there", err=True)
-        status = 130
-    raise typer.Exit(status)
+    raise typer.Exit(run_here(study, changes, results, address, log or []))
 
 
 @app.command()

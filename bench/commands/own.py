@@ -15,6 +15,7 @@ from bench.errors import UserError
 from bench.store.datasets import DataRecord
 from bench.store.files import check_writable, replacing
 from bench.store.keys import digest_bytes
+from bench.store.secrets import check_place
 from bench.study.load import find_study, load_study, parse_study
 from bench.study.propose import Proposal, propose
 from bench.study.spec import DataSpec
@@ -56,6 +57,7 @@ def chosen_study(
         raise UserError("--minutes: fits a study that bench proposes; valid: with --data and without STUDY")
     if data is None:
         return study, list(overrides)
+    check_place("--data", data)
     if study is not None:
         return study, [_replaced(study, data), *overrides]
     from bench.data.inspect import inspect_data

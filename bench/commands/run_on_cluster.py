@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench.errors import UserError
 from bench.store.remote import is_address
+from bench.store.secrets import check_place
 from bench.study.load import find_study, load_study
 
 REMOTE_RESULTS = "~/results"
@@ -26,6 +27,7 @@ def check_options(cluster: str | None, attach: bool, address: str | None, logger
         raise UserError("--address and --cluster: give one; --address is for a shell on a node of the cluster")
     if cluster is not None and loggers:
         raise UserError("--log and --cluster: give one; --log writes beside the results, from a shell on a node")
+    check_place("--cluster", cluster or "")
 
 
 def run_on_cluster(

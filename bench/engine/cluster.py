@@ -17,6 +17,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a path that the user gave as relative stays so
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the study, not only the trial loop
@@ -28,11 +29,13 @@ for _name, _value in _ENVIRONMENT.items():
 import ray  # noqa: E402
 from ray.exceptions import RaySystemError  # noqa: E402
 
+from bench.engine.stopping import rearm  # noqa: E402
 from bench.errors import UserError  # noqa: E402
 from bench.study.spec import Resources  # noqa: E402
 
 # Features and weights travel by file; the object store only carries small messages.
 _OBJECT_STORE_BYTES = 200 * 2**20
+_SPARE_PROCESSES = 2  # idle ones kept for later tasks beside those of trials: loading PyTorch takes seconds
 _ANSWER_SECONDS = 5.0
 _MOST_NODES = 1000  # of one type that are counted; without a limit, Ray says -1
 
@@ -66,6 +69,7 @@ def connected(address: str | None = None) -> Iterator[Cluster]:
         UserError: the address does not answer, or refuses this user's token.
     """
     local = _connect(address or os.environ.get("RAY_ADDRESS"))
+    rearm()  # Ray's own handlers write a stack of C++, and wait for the node to drain
     try:
         yield _describe(local)
     finally:
@@ -77,6 +81,7 @@ def _connect(address: str | None) -> bool:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     found = address or running_address()
     if found is None:
+        os.environ.setdefault("RAY_num_workers_soft_limit", str((os.cpu_count() or 1) + _SPARE_PROCESSES))
         ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
         return True
     if not found.startswith("ray://") and not _answers(found):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from bench.engine.loggers import logging_to, score_points
+from bench.engine.outcome import Outcome
 from bench.engine.pictures import write_answers
 from bench.engine.pretrain import ensure_trained
 from bench.engine.rows import score_rows, unscored_rows
@@ -25,20 +25,9 @@ from bench.protocols.registry import PROTOCOLS
 from bench.seeds import named_seed
 from bench.store.fragments import Fragments
 from bench.store.quota import clean
+from bench.store.secrets import redacted, said
 from bench.study.plan import Pretraining, Unit
 from bench.study.protocols import NO_LAYER
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a task reports: the store holds the rest."""
-
-    label: str
-    status: str
-    reason: str | None
-    rows: int
-    seconds: float
-    details: str | None = None  # the traceback of a failure, for the log
 
 
 def run_units(site: Site, pretraining: Pretraining, units: Sequence[Unit]) -> Outcome:
@@ -69,8 +58,7 @@ class _Task:
             self.folder = folder
             self._evaluate(load_encoder(folder).to(self.site.device).eval())
         except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            return self._give_up("failed", reason, traceback.format_exc())
+            return self._give_up("failed", said(error), redacted(traceback.format_exc()))
         clean(self.site.root, int(self.site.resources.features_gb * 1e9), kinds=("features",))
         return Outcome(pretraining.label, "ok", None, self.rows, time.perf_counter() - self.began)
 

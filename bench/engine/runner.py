@@ -24,7 +24,7 @@ from bench.study.spec import Study
 
 if TYPE_CHECKING:
     from bench.engine.cluster import Cluster
-    from bench.engine.evaluate import Outcome
+    from bench.engine.outcome import Outcome
     from bench.engine.tasks import Tasks
 
 
@@ -77,6 +77,8 @@ def run(study: Study, root: Path, console: Console, address: str | None = None, 
     Fragments(root, "rows").check_readable()
     plan = make_plan(study, root)
     _say_left_out(plan.record, console)
+    if plan.record.near is not None and (line := plan.record.near.line()):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     present = Fragments(root, "rows").keys()
     todo = [item for item in plan.pretrainings if item.missing(present)]
     searches = [search for search in plan.searches if search.missing]

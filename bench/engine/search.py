@@ -8,7 +8,6 @@ never on which trial arrived first, and a search that was killed goes on as if i
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 import warnings
@@ -26,8 +25,9 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from bench.engine import work
 from bench.engine.site import Site
-from bench.engine.trial import keep_record, run_trial, rungs
+from bench.engine.trial_record import keep_record, rungs
 from bench.seeds import named_seed
 from bench.store.datasets import DataRecord
 from bench.study.axes import Distribution
@@ -85,8 +85,7 @@ def _tune(
 ) -> None:
     searcher = SettingSearch(study, running, site, on_trial)
     searches = {key: item.search for key, item in running.items()}
-    trial = partial(run_trial, study=study, record=record, site=site, searches=searches)
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # a path that the user gave as relative stays so
+    trial = partial(work.trial, study=study, record=record, site=site, searches=searches)
     storage = tempfile.mkdtemp(prefix="bench-tune-")  # Tune wants a folder; the records are in the store
     try:
         tune.Tuner(

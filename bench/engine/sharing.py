@@ -53,7 +53,7 @@ def _ask(hosts: dict[str, str], question: Callable[[str], tuple[Any, ...]]) -> d
     for key in hosts:
         function, *arguments = question(key)
         where = NodeAffinitySchedulingStrategy(key, soft=False)
-        task = ray.remote(function).options(num_cpus=0, max_retries=0, scheduling_strategy=where)
+        task = ray.remote(function).options(num_cpus=0, max_retries=2, scheduling_strategy=where)
         asked[key] = task.remote(*arguments)
     answers = {}
     for key, reference in asked.items():

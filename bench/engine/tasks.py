@@ -10,8 +10,10 @@ from types import TracebackType
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from bench.engine.evaluate import Outcome, run_units
+from bench.engine import work
+from bench.engine.outcome import Outcome
 from bench.engine.site import Site
+from bench.store.secrets import redacted
 from bench.study.plan import Pretraining, Unit
 
 MAX_RETRIES = 3  # of a task whose process or node died; an error of ours is reported, not tried again
@@ -41,7 +43,7 @@ class Tasks:
         self._broken: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._gather, name="bench-tasks", daemon=True)
-        self._remote = ray.remote(run_units).options(max_retries=MAX_RETRIES, **_resources(site))
+        self._remote = ray.remote(work.units).options(max_retries=MAX_RETRIES, **_resources(site))
 
     def __enter__(self) -> Tasks:
         self._thread.start()
@@ -116,7 +118,7 @@ class Tasks:
 def _why(error: RayError) -> str:
     """One line: what the task raised, or what Ray says became of it."""
     cause = error.cause if isinstance(error, RayTaskError) else error
-    said = (str(cause).strip().splitlines() or [""])[0]
+    said = (redacted(str(cause)).strip().splitlines() or [""])[0]
     return f"{type(cause).__name__}: {said}" if said else type(cause).__name__
 
 

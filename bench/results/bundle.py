@@ -15,6 +15,7 @@ from bench.results.digests import file_digest, line_digests, value_digest, whole
 from bench.results.leaderboard import Board
 from bench.results.opening import Opened, split_path
 from bench.store.files import replacing, write_json
+from bench.store.secrets import check_texts
 
 ROWS_FILE = "rows.parquet"
 TRIALS_FILE = "trials.parquet"
@@ -46,7 +47,12 @@ def write_bundle(
 
     Returns:
         The files written; the index of digests is the last.
+
+    Raises:
+        UserError: the study or its rows, written by an older bench, hold a password, signature or token.
     """
+    said = {STUDY_FILE: _study(board), ENVIRONMENT_FILE: _environment(rows)}
+    check_texts("--format bundle", {**said, ROWS_FILE: _texts(rows), TRIALS_FILE: _texts(trials)})
     tables = {ROWS_FILE: rows, TRIALS_FILE: trials, BOARD_FILE: board.frame, CURVES_FILE: board.curves}
     for name, table in tables.items():
         with replacing(to / name) as temporary:
@@ -57,7 +63,6 @@ def write_bundle(
         with replacing(to / SPLITS_FILE) as temporary:
             shutil.copyfile(split, temporary)
         files.append(to / SPLITS_FILE)
-    said = {STUDY_FILE: _study(board), ENVIRONMENT_FILE: _environment(rows)}
     for name, value in said.items():
         write_json(to / name, value)
         files.append(to / name)
@@ -93,6 +98,12 @@ def _portable(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The study without the folder its images lay in: that says nothing elsewhere, and names the user's machine."""
     data = spec.get("data")
     return {**spec, "data": {**data, "root": None}} if isinstance(data, Mapping) else dict(spec)
+
+
+def _texts(table: pl.DataFrame) -> dict[str, list[str]]:
+    """The different texts of each column that is neither a key nor a number."""
+    columns = [name for name, kind in table.schema.items() if kind == pl.String and not name.endswith("_key")]
+    return {name: table[name].drop_nulls().unique().to_list() for name in columns}
 
 
 def _environment(rows: pl.DataFrame) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from bench.errors import UserError
 from bench.store.keys import digest_text
 from bench.store.quarantine import QUARANTINE, log
 from bench.store.remote import Listed, Remote, is_address
+from bench.store.secrets import check_place
 from bench.store.stamps import file_digest, stamp_of
 from bench.store.whole import beside, settle
 
@@ -151,6 +152,7 @@ def open_place(place: str | Path, *, fresh: bool = True) -> Path:
         return Path(text.removeprefix(_FILE_SCHEME))
     if not is_address(text):
         return Path(place)
+    check_place("--results", text)
     address = text.rstrip("/")
     if not is_address(address):
         raise UserError(f"--results {text}: names no bucket; valid: such as s3://bucket/prefix")

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from bench.errors import UserError, unknown
+from bench.store.secrets import said
 
 # An upload to these is whole or not there; to any other a file goes under a hidden name and is then renamed.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "memory"}
@@ -115,7 +116,7 @@ class Remote:
         except UserError:
             raise
         except Exception as error:  # each file system has errors of its own
-            raise UserError(f"--results {self.address}: {failed} ({_said(error)})") from None
+            raise UserError(f"--results {self.address}: {failed} ({said(error, _REASON)})") from None
 
 
 def is_address(place: str) -> bool:
@@ -139,14 +140,10 @@ def _open(address: str) -> tuple[Any, str]:
         known = known_implementations.get(scheme, {}).get("err", str(error))
         raise UserError(f"--results {address}: {scheme}:// takes a package: {_EXTRAS.get(scheme, known)}") from None
     except Exception as error:
-        raise UserError(f"--results {address}: {_said(error)}") from None
+        raise UserError(f"--results {address}: {said(error, _REASON)}") from None
     if not base.strip("/"):
         raise UserError(f"--results {address}: names no bucket; valid: such as {scheme}://bucket/prefix")
     return system, base.rstrip("/")
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:_REASON]}"
 
 
 def _listed(info: dict[str, Any]) -> Listed:

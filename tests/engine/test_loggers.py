@@ -122,7 +122,7 @@ def test_aim_goes_on_with_its_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     class Run(dict):
         hash = "f00d"
 
-        def __init__(self, run_hash: str | None, repo: str, experiment: str) -> None:
+        def __init__(self, run_hash: str | None, repo: str, experiment: str, **quiet: object) -> None:
             opened.append((run_hash, Path(repo).name, experiment))
 
         def track(self, value: float, *, name: str, step: int) -> None:

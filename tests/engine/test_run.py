@@ -132,7 +132,10 @@ def test_a_killed_driver_loses_nothing(undisturbed: tuple[Path, Path, str], tmp_
     assert_frame_equal(values(killed), values(results))
 
 
-def test_ctrl_c_says_how_to_go_on(undisturbed: tuple[Path, Path, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status", "name"), [(2, 130, "Ctrl-C"), (15, 143, "SIGTERM")])
+def test_a_stopped_study_says_how_to_go_on(
+    undisturbed: tuple[Path, Path, str], tmp_path: Path, number: int, status: int, name: str
+) -> None:
     study, _, _ = undisturbed
     results = tmp_path / "results"
     process = subprocess.Popen(
@@ -148,11 +151,11 @@ def test_ctrl_c_says_how_to_go_on(undisturbed: tuple[Path, Path, str], tmp_path:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from there" in errors
-    assert "Traceback" not in errors
+    assert process.returncode == status
+    again = f"python -m bench.run {study} --results {results}"
+    assert errors == f"stopped by {name}: nothing is lost, what was finished is in {results}; to go on: {again}\n"
 
 
 def test_a_method_that_diverges_is_shown(tmp_path: Path, tiny: Path) -> None:

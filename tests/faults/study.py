@@ -20,7 +20,8 @@ import bench.engine.sharing as sharing_module
 import bench.engine.tasks as tasks_module
 import bench.training.loop as loop_module
 from bench.engine.cluster import Cluster
-from bench.engine.evaluate import Outcome, run_units
+from bench.engine.evaluate import run_units
+from bench.engine.outcome import Outcome
 from bench.engine.site import Site
 from bench.store.fragments import Fragments
 from bench.store.quarantine import quarantined

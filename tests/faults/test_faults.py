@@ -18,7 +18,7 @@ from rich.console import Console
 import bench.engine.progress as progress_module
 from bench.data.catalog import open_dataset
 from bench.data.splits import splits_path
-from bench.engine.evaluate import Outcome
+from bench.engine.outcome import Outcome
 from bench.engine.site import Site
 from bench.engine.tasks import Tasks, _why
 from bench.store.datasets import DataRecord

@@ -152,9 +152,8 @@ def test_a_damaged_table_is_one_line(tmp_path: Path) -> None:
     "root", ["https://me:word@host/a.tar", "https://host/a.tar?X-Amz-Signature=1", "https://host/a.tar?sv=1&sig=2"]
 )
 def test_an_address_holds_no_secret(root: str) -> None:
-    with pytest.raises(ValueError, match="password or a signature") as caught:
+    with pytest.raises(ValueError, match="password, signature or token, which manifests"):
         DataSpec(name="shards", root=root)
-    assert "every manifest" in str(caught.value)
     assert DataSpec(name="shards", root="s3://bucket/train-{000..012}.tar").root is not None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,8 +19,11 @@ from bench.engine.loggers.wandb import Wandb
 from bench.errors import UserError, unknown
 from bench.store.metrics import SCORES
 from bench.store.mirror import mirror_of
+from bench.store.secrets import said
 from bench.study.methods import MethodOptions
-from bench.training.loop import EpochReport, OnEpoch
+
+if TYPE_CHECKING:  # the driver prepares loggers, and loads no PyTorch
+    from bench.training.loop import EpochReport, OnEpoch
 
 log = logging.getLogger(__name__)
 
@@ -123,5 +127,5 @@ def _warned(name: str, then: Callable[[], object] = lambda: None) -> Iterator[No
     try:
         yield
     except Exception as error:
-        log.warning("--log %s: %s: %s", name, type(error).__name__, " ".join(str(error).split())[:300])
+        log.warning("--log %s: %s", name, said(error))
         then()

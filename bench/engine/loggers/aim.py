@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bench.engine.loggers.base import Point, Subject
+
+# Nothing but what it is told: its own are the terminal, and of the system the arguments and all of the environment.
+QUIET: dict[str, Any] = {"log_system_params": False, "capture_terminal_logs": False, "system_tracking_interval": None}
 
 
 class Aim:
@@ -20,7 +23,7 @@ class Aim:
 
         known = subject.folder / f"{subject.key}.run"
         number = known.read_text() if known.is_file() else None
-        self._run = aim.Run(run_hash=number, repo=str(subject.folder), experiment="bench")
+        self._run = aim.Run(run_hash=number, repo=str(subject.folder), experiment="bench", **QUIET)
         if number is None:
             known.write_text(self._run.hash)
             self._run.name = subject.label

@@ -10,6 +10,15 @@ from typing import ClassVar
 from bench.engine.loggers.base import Point, Subject
 
 STEP = "step"
+# Nothing but what it is told: its own are the terminal, arguments, user and remote address of the repository.
+QUIET = {
+    "console": "off",
+    "disable_code": True,
+    "disable_git": True,
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,
+}
 
 
 class Wandb:
@@ -29,6 +38,7 @@ class Wandb:
             config=dict(subject.parameters),
             mode=os.environ.get("WANDB_MODE", "offline"),
             resume="allow",
+            settings=dict(QUIET),
         )
         self._run.define_metric("*", step_metric=STEP)  # epochs, steps and draws each have an axis of their own
 
