@@ -25,7 +25,7 @@ from bench.protocols.solver import Problem, follow
 TOLERANCE = 1e-5  # of the objective
 SELECTION_TOLERANCE = 1e-4
 MAX_ITERATIONS = 200
-CHUNK_BYTES = 1 << 24
+CHUNK_BYTES = 1 << 23  # of the groups that are solved in step; more fall out of the caches
 LINE = 16  # numbers of single precision in a cache line
 _NEGLIGIBLE = 1e-12  # squared singular value, relative to the largest, below which an axis holds rounding only
 
