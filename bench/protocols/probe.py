@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.data.catalog import Dataset
 from bench.protocols.base import Budget, Cell, Score, budgets
-from bench.protocols.heads import SELECTION_TOLERANCE, TOLERANCE, Heads, fit_heads
+from bench.protocols.heads import SCORED_TOLERANCE, SELECTION_TOLERANCE, Heads, fit_heads
 from bench.protocols.imbalance import class_counts, log_prior, sample_weights
 from bench.protocols.metrics import balanced_accuracy, measure
 from bench.protocols.selection import choose, fold_count, resolve, stratified_folds
@@ -107,7 +107,7 @@ class _Probe:
         return FittedProbe(
             cells=self.budget.cells,
             n_labels=self.labels.shape[1],
-            heads=self._fit(C[:, None], tolerance=TOLERANCE),
+            heads=self._fit(C[:, None], tolerance=SCORED_TOLERANCE),
             C=C,
             selection=selection,
             n_candidates=1 if selection == "fixed" else len(self.candidates),

@@ -19,7 +19,7 @@ from torch import Tensor
 
 ABSENT = -1e30  # logit of a class a head has no sample of: finite, so that 0 * ABSENT is 0
 FORCING = 0.1  # a Newton system is solved until its preconditioned residual has fallen to this share,
-SPARED = 0.2  # or until what it could still bring is this share of the tolerance
+SPARED = 0.05  # or until what it could still bring is this share of the tolerance
 LAST = 10  # a Newton step that promises less than this many tolerances leaves less than one
 KNOWN = 3  # solutions of a path that say where the next one lies
 CG_STEPS = 200
