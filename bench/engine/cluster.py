@@ -35,7 +35,6 @@ from bench.study.spec import Resources  # noqa: E402
 
 # Features and weights travel by file; the object store only carries small messages.
 _OBJECT_STORE_BYTES = 200 * 2**20
-_SPARE_PROCESSES = 2  # idle ones kept for later tasks beside those of trials: loading PyTorch takes seconds
 _ANSWER_SECONDS = 5.0
 _MOST_NODES = 1000  # of one type that are counted; without a limit, Ray says -1
 
@@ -81,7 +80,6 @@ def _connect(address: str | None) -> bool:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     found = address or running_address()
     if found is None:
-        os.environ.setdefault("RAY_num_workers_soft_limit", str((os.cpu_count() or 1) + _SPARE_PROCESSES))
         ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **options)
         return True
     if not found.startswith("ray://") and not _answers(found):

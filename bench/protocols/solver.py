@@ -19,8 +19,7 @@ from torch import Tensor
 
 ABSENT = -1e30  # logit of a class a head has no sample of: finite, so that 0 * ABSENT is 0
 FORCING = 0.1  # a Newton system is solved until its preconditioned residual has fallen to this share,
-SPARED = 0.05  # or until what it could still bring is this share of the tolerance
-LAST = 10  # a Newton step that promises less than this many tolerances leaves less than one
+SPARED = 0.005  # or until what it could still bring is this share of the tolerance
 KNOWN = 3  # solutions of a path that say where the next one lies
 CG_STEPS = 200
 LINE_SEARCH_TRIALS = 25
@@ -113,22 +112,19 @@ def follow(problem: Problem, path: Tensor, tolerance: float, max_iterations: int
     groups, _, width = problem.inputs.shape
     _, folds, classes, _ = problem.offset.shape
     theta = problem.inputs.new_zeros(groups, folds, classes, width)
-    logits = problem.forward(theta)
     found: list[Solution] = []
-    known: list[tuple[Tensor, Tensor]] = []
     for step, C in enumerate(path.unbind(1)):
+        known = [solution.theta for solution in found[-KNOWN:]]
         if known:
-            share = _shares(path[:, step - len(known) : step + 1].log())
-            theta, logits = (_blend(share, values) for values in zip(*known, strict=True))
-        theta, logits, solution = minimise(problem, C[:, None], theta, logits, tolerance, max_iterations)
-        known = [*known, (theta, logits)][-KNOWN:]
-        found.append(solution)
+            theta = _blend(_shares(path[:, step - len(known) : step + 1].log()), known)
+        # Its logits anew, not blended as well: what rounding parts them by would grow along the path.
+        found.append(minimise(problem, C[:, None], theta, problem.forward(theta), tolerance, max_iterations))
     return found
 
 
 def minimise(
     problem: Problem, C: Tensor, theta: Tensor, logits: Tensor, tolerance: float, max_iterations: int
-) -> tuple[Tensor, Tensor, Solution]:
+) -> Solution:
     """Newton steps from `theta` until every head is done, or finds no descent left in this precision."""
     here = evaluate(problem, C, theta, logits)
     done = torch.zeros_like(here.objective, dtype=torch.bool)
@@ -138,14 +134,14 @@ def minimise(
         gradient = _spread(C) * problem.backward(here.residual * problem.weight) + penalised(here.theta)
         direction = newton_direction(problem, C, here, gradient, done, tolerance)
         slope = dot(gradient, direction)
-        last = -slope / 2 <= LAST * tolerance * here.objective
+        last = -slope / 2 <= tolerance * here.objective
         here, moved = line_search(problem, C, here, direction, slope, done)
         iterations = iterations + ~done
         converged = converged | (~done & last)
         done = done | last | ~moved
         if bool(done.all()):
             break
-    return here.theta, here.logits, Solution(here.theta, iterations, converged)
+    return Solution(here.theta, iterations, converged)
 
 
 def evaluate(problem: Problem, C: Tensor, theta: Tensor, logits: Tensor) -> Point:
@@ -261,10 +257,9 @@ def _shares(logs: Tensor) -> Tensor:
     return torch.where(((gaps == 0) & apart).any((1, 2))[:, None], alone, factors.prod(2))
 
 
-def _blend(share: Tensor, values: tuple[Tensor, ...]) -> Tensor:
-    """Sum of [G, ...] values, each with its column of share [G, P]."""
-    weighted = [part * value for part, value in zip(share.mT[..., None, None, None], values, strict=True)]
-    return torch.stack(weighted).sum(0) if len(weighted) > 1 else weighted[0]
+def _blend(share: Tensor, values: list[Tensor]) -> Tensor:
+    """Sum of values [G, F, K, R], each with its column of share [G, P]."""
+    return torch.einsum("gp,pgfkr->gfkr", share, torch.stack(values))
 
 
 def _spread(values: Tensor) -> Tensor:

@@ -124,6 +124,15 @@ def test_coarse_paths_end_where_fine_ones_do(grid: tuple[float, ...]) -> None:
     assert float(ends[0, -1]) == pytest.approx(float(expected[0, -1]), rel=2e-5)
 
 
+def test_a_long_path_ends_as_near_as_a_short_one() -> None:
+    features, labels = blobs(1000, 100, 10)
+    path = torch.logspace(-3, 3, 120, dtype=torch.float64)
+    fitted, ends = fit_and_judge(*batch(features, labels), 10, path)
+    _, expected = fit_and_judge(*batch(features, labels), 10, path[-1:], tolerance=1e-8)
+    assert fitted.converged.all()
+    assert float(ends[0, -1]) == pytest.approx(float(expected[0, 0]), rel=2e-5)
+
+
 def test_half_precision_only_points_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = blobs(300, 40, 5)
     single, expected = fit_and_judge(*batch(features, labels), 5, torch.tensor(C_GRID))
