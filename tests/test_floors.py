@@ -112,6 +112,15 @@ def test_planning_and_reading_import_neither_torch_nor_ray(statement: str) -> No
     assert result.stdout.strip() == "[]"
 
 
+def test_the_driver_of_a_study_loads_no_torch() -> None:
+    code = (
+        "import bench.engine.cluster, bench.engine.checks, bench.engine.loggers, bench.engine.runner, "
+        "bench.engine.search, bench.engine.sharing, bench.engine.tasks, sys; print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "False"
+
+
 def test_no_file_name_shadows_a_library() -> None:
     assert not {path.name for path in ROOT.glob("*.py")}
 
