@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas  # noqa: F401  whole before any page: plotly trips over one that another reader's page is loading
 import polars as pl
 import streamlit as st
 

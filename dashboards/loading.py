@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import streamlit as st
 from bench.results.at_target import target_table
 from bench.results.claims import claims_table
 from bench.results.importance import Importance, importance
-from bench.results.leaderboard import Board, make_board, measured_metrics, saved_table
+from bench.results.leaderboard import Board, check_metric, make_board, measured_metrics, saved_table
 from bench.results.opening import Opened, Study, open_results, studies
 from bench.results.palette import Style, styles
 from bench.results.plane import Plane, planes
@@ -29,7 +28,7 @@ from bench.results.trials import trials_of
 from bench.store.drift import read_drift
 from bench.store.mirror import open_place, refresh
 from bench.study.lineage import current_sources, current_versions
-from dashboards.looks import looked, note_reading, stamp
+from dashboards.looks import looked, noted, stamp
 
 if TYPE_CHECKING:
     from bench.results.print_files import Draw
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = "BENCH_RESULTS"
 DEFAULT = "results"
 _TRIALS = ("trials/*.parquet", "studies/*.json")
-_RECORDS = ("rows/*.parquet", "studies/*.json", "artifacts/encoders/*/training.json")
+_RECORDS = ("artifacts/encoders/*/training.json",)
 _DRIFT = ("drift/*.parquet",)
 _NOISY = "noisy_labels"  # the method whose rows say which labels were wrong
 _REFRESH_SECONDS = 15.0
@@ -89,6 +88,7 @@ def load_board(root: Path, study: str | None, metric: str | None, budget: str | 
     Raises:
         UserError: as `load_results`, or an unknown metric or budget.
     """
+    metric = check_metric(load_results(root, study), metric)  # one board for the default and for its name
     return _board(root, study, metric, budget, content_of(root, study))
 
 
@@ -188,6 +188,7 @@ def load_bundle(root: Path, study: str | None) -> Bundle:
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=_KEPT)
+@noted
 def _drawings(
     root: Path, study: str | None, metric: str | None, entrants: tuple[str, ...], content: tuple[object, ...]
 ) -> dict[str, Draw]:
@@ -198,6 +199,7 @@ def _drawings(
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+@noted
 def _planes(root: Path, study: str | None, metric: str, content: tuple[object, ...]) -> list[Plane]:
     return planes(load_results(root, study), metric)
 
@@ -212,26 +214,27 @@ def _studies(root: Path, stamp: tuple[int, int]) -> list[Study]:
     return studies(root)
 
 
-@st.cache_resource(show_spinner="Reading the results", max_entries=_KEPT)
+@st.cache_resource(show_spinner="Reading the results", max_entries=2 * _KEPT)
+@noted
 def _opened(root: Path, study: str | None, stamp: tuple[int, int]) -> Opened:
-    begun = time.monotonic()
-    opened = open_results(root, study)
-    note_reading(root, time.monotonic() - begun)
-    return opened
+    return open_results(root, study)
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+@noted
 def _board(root: Path, study: str | None, metric: str | None, budget: str | None, content: tuple[object, ...]) -> Board:
     code = Code(current_versions(), current_sources())
     return make_board(load_results(root, study), metric=metric, budget=budget, code=code)
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+@noted
 def _saved(root: Path, study: str | None, metric: str | None, content: tuple[object, ...]) -> pl.DataFrame:
     return saved_table(load_results(root, study), metric=metric)
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+@noted
 def _lines(
     root: Path,
     study: str | None,
@@ -245,27 +248,32 @@ def _lines(
 
 
 @st.cache_resource(show_spinner=False, max_entries=_KEPT)
+@noted
 def _trials(root: Path, study: str | None, stamp: tuple[int, int]) -> pl.DataFrame:
     found = {item.key: item for item in load_studies(root)}
     return trials_of(root, found.get(study or ""))
 
 
 @st.cache_resource(show_spinner="Weighing the parameters", max_entries=8 * _KEPT)
+@noted
 def _importance(root: Path, study: str | None, method: str, stamp: tuple[int, int]) -> Importance:
     return importance(_trials(root, study, stamp).filter(pl.col("method") == method))
 
 
-@st.cache_resource(show_spinner="Reading the records", max_entries=_KEPT)
+@st.cache_resource(show_spinner="Reading the records", max_entries=8 * _KEPT)
+@noted
 def _pretrainings(root: Path, study: str | None, content: tuple[object, ...], records: tuple[int, int]) -> pl.DataFrame:
     return pretrainings(root, load_results(root, study).rows)
 
 
-@st.cache_resource(show_spinner="Testing the claims", max_entries=_KEPT)
+@st.cache_resource(show_spinner="Testing the claims", max_entries=8 * _KEPT)
+@noted
 def _claims(root: Path, study: str | None, content: tuple[object, ...]) -> pl.DataFrame:
     return claims_table(load_results(root, study))
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+@noted
 def _returns(
     root: Path, study: str | None, metric: str, target: float, prices: Prices, content: tuple[object, ...]
 ) -> pl.DataFrame:
@@ -273,20 +281,23 @@ def _returns(
     board = _board(root, study, metric, None, content)
     scored = opened.scored(metric)
     asked = {"target": target, "prices": prices, "reference": board.reference, "metric": metric}
-    return returns(scored, opened.test_items, **asked)
+    return returns(scored, opened.test_items, **asked, arranged=opened.layout(metric))
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
+@noted
 def _target(root: Path, study: str | None, metric: str, target: float, content: tuple[object, ...]) -> pl.DataFrame:
     reference = _board(root, study, metric, None, content).reference
     return target_table(load_results(root, study), target=target, metric=metric, reference=reference)
 
 
-@st.cache_resource(show_spinner="Reading the classes", max_entries=_KEPT)
+@st.cache_resource(show_spinner="Reading the classes", max_entries=8 * _KEPT)
+@noted
 def _recall(root: Path, study: str | None, budget: str, content: tuple[object, ...]) -> pl.DataFrame:
     return class_recall(root, load_results(root, study), budget)
 
 
 @st.cache_resource(show_spinner="Making the bundle", max_entries=2)
+@noted
 def _bundle(root: Path, study: str | None, content: tuple[object, ...], trials: tuple[int, int]) -> Bundle:
     return bundle_file(root, study)

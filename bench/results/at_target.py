@@ -25,15 +25,13 @@ def target_table(
         The columns of `bench.stats.label_efficiency.labels_saved_at`; labels, labels_low, labels_high and
         labels_censored as `bench.results.returns.labels_to_target` has them.
     """
-    scored = opened.scored(metric)
-    needed = labels_to_target(scored, opened.test_items, target=target, metric=metric, level=level)
+    data = opened.layout(metric)
+    needed = labels_to_target(data, None, target=target, metric=metric, level=level)
     needed = needed.rename({"censored": "labels_censored"})
     if not reference:
         found = needed.select("entrant", "mark")
         empty = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in OVERALL.items() if name not in found.columns]
         found = found.with_columns(empty).with_columns(pl.lit(NO_REFERENCE).alias("reason")).select(list(OVERALL))
     else:
-        found = labels_saved_at(
-            scored, opened.test_items, target=target, reference=reference, metric=metric, level=level
-        )
+        found = labels_saved_at(data, None, target=target, reference=reference, metric=metric, level=level)
     return found.join(needed.drop("mark"), on="entrant", how="left")

@@ -18,7 +18,6 @@ from bench.results.spending import spending
 from bench.results.text import count_text, list_text, metric_text
 from bench.stats.curves import curves
 from bench.stats.label_efficiency import AT_BUDGET, labels_saved
-from bench.stats.layout import layout
 
 COLUMNS = (
     *("entrant", "method", "axes", "encoder", "protocol", "layer", "fuse", "partner", "is_reference"),
@@ -126,7 +125,7 @@ def make_board(
     _check_budget(scored, budget)
     _check_target(target, budget)
     reference = _scored_reference(opened, scored)
-    data = layout(scored, opened.test_items, metric=metric)  # bitmaps are scored once, for all the statistics
+    data = opened.layout(metric)
     table = curves(data, None, metric=metric, level=level)
     span = common_span(scored) if budget is None else None
     seeds = opened.study.spec.get("seeds") if opened.study else None
@@ -172,7 +171,7 @@ def saved_table(opened: Opened, *, metric: str | None = None, level: float = 0.9
     reference = _scored_reference(opened, scored)
     if not reference:
         return pl.DataFrame(schema=AT_BUDGET)
-    return labels_saved(scored, opened.test_items, reference=reference, metric=metric, level=level)
+    return labels_saved(opened.layout(metric), None, reference=reference, metric=metric, level=level)
 
 
 def curves_table(
@@ -185,7 +184,7 @@ def curves_table(
     """
     opened = open_results(root, study)
     metric = check_metric(opened, metric)
-    return curves(opened.scored(metric), opened.test_items, metric=metric, level=level)
+    return curves(opened.layout(metric), None, metric=metric, level=level)
 
 
 def measured_metrics(opened: Opened) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from bench.errors import UserError, unknown
 from bench.results.entrants import DEFAULT_REFERENCE, IDENTITY, check_reference, match_reference, with_entrants
+from bench.stats.layout import Layout, layout
 from bench.store.files import read_json
 from bench.store.fragments import Fragments
 from bench.store.mirror import place_of
@@ -25,6 +27,7 @@ _PROVENANCE = ("numerical_versions", "source_hash", "status", "reason", "finishe
 _CELL = ("row_key", "pretrain_key", "split_digest", "seed", "label_budget", "n_labels", "n_selection_labels", "draw")
 _TEST = ("n_test", "correct", "details")
 NEEDED = (*_CELL, *_TEST, *IDENTITY, *METRICS, *_COST, *_PROVENANCE)
+_ARRANGING = threading.Lock()  # many readers of a dashboard: one at a time needs the memory, none does it twice
 _ITEMS = pl.Schema({"item": pl.Int64, "label": pl.Int64, "group": pl.Int64})
 
 
@@ -69,6 +72,7 @@ class Opened:
     reference: tuple[str, ...]
     reference_names: tuple[str, ...]
     promised: int
+    _layouts: dict[str, Layout] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def test_items(self) -> pl.DataFrame | None:
@@ -78,6 +82,17 @@ class Opened:
     def scored(self, metric: str) -> pl.DataFrame:
         """The rows that may enter statistics: status ok, and measured in this metric."""
         return self.rows.filter(pl.col("status") == "ok", pl.col(metric).is_not_null())
+
+    def layout(self, metric: str) -> Layout:
+        """The scored rows arranged for the statistics: bitmaps are scored once, whatever is asked of them.
+
+        Raises:
+            UserError: as `bench.stats.layout.layout`.
+        """
+        with _ARRANGING:
+            if metric not in self._layouts:
+                self._layouts[metric] = layout(self.scored(metric), self.test_items, metric=metric)
+            return self._layouts[metric]
 
 
 def studies(root: Path) -> list[Study]:

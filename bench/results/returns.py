@@ -52,7 +52,7 @@ class Prices:
 
 
 def labels_to_target(
-    scored: pl.DataFrame, items: pl.DataFrame | None, *, target: float, metric: str, level: float = 0.95
+    scored: pl.DataFrame | Layout, items: pl.DataFrame | None, *, target: float, metric: str, level: float = 0.95
 ) -> pl.DataFrame:
     """How many labels each entrant needs to reach a target score.
 
@@ -79,6 +79,7 @@ def returns(
     reference: Sequence[str],
     metric: str,
     level: float = 0.95,
+    arranged: Layout | None = None,
 ) -> pl.DataFrame:
     """Total cost to reach a target score, and from which price of a label on a pretraining pays for itself.
 
@@ -88,6 +89,7 @@ def returns(
         target: a score.
         prices: what is paid for a label and an hour.
         reference: entrants to break even against; may be empty.
+        arranged: these rows arranged already.
 
     Returns:
         The columns of `labels_to_target`; is_reference; hours (pretraining of one seed and search, times GPUs where it
@@ -96,11 +98,12 @@ def returns(
         there), break_even_reason (why it is null). The cheapest first;
         those that do not reach the target last.
     """
-    table = labels_to_target(scored, items, target=target, metric=metric, level=level)
+    data = arranged or layout(scored, items, metric=metric)
+    table = labels_to_target(data, None, target=target, metric=metric, level=level)
     spent = dict(compute_hours(scored).iter_rows())
     factors: dict[str, dict[str, Any]] = {}
     if reference:
-        saved = labels_saved_at(scored, items, target=target, reference=reference, metric=metric, level=level)
+        saved = labels_saved_at(data, None, target=target, reference=reference, metric=metric, level=level)
         factors = {row["entrant"]: row for row in saved.iter_rows(named=True)}
     cheapest = min((spent.get(name, 0.0) for name in reference), default=0.0)
     records = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import polars as pl
 from bench.errors import UserError
 from bench.results.entrants import axes_text
 from bench.results.opening import Opened
+from bench.stats.layout import layout
 from bench.stats.response import optimum, response
 
 BUDGET, LAYER, FUSE, ENCODER = "label budget", "layer", "fuse", "encoder"
@@ -89,11 +90,11 @@ def lines(
         The lines that have at least two settings with common cells, the one with the best score first.
     """
     rows = opened.scored(metric).filter(pl.col("method") == axis.method, pl.col("protocol") == protocol)
-    values = [_settings(axes).get(axis.field.name) for axes in rows["axes"]]
-    rest = [{k: v for k, v in _settings(axes).items() if k != axis.field.name} for axes in rows["axes"]]
-    rows = _with_line(rows, axis, [axes_text(json.dumps(other)) for other in rest])
-    places = axis.places()
-    texts = pl.Series("text", [None if value is None else value_text(value) for value in values], dtype=pl.String)
+    name, settings = axis.field.name, {axes: _settings(axes) for axes in rows["axes"].unique()}
+    rest = {key: {k: v for k, v in setting.items() if k != name} for key, setting in settings.items()}
+    words = {key: axes_text(json.dumps(other)) for key, other in rest.items()}
+    rows = _with_line(rows, axis, [words[axes] for axes in rows["axes"]])
+    places, texts = axis.places(), _texts(rows["axes"], settings, name).alias("text")
     rows = rows.with_columns(texts).drop_nulls("text")
     rows = rows.with_columns(
         pl.col("text").replace_strict(places, default=None, return_dtype=pl.Float64).alias(_SETTING)
@@ -196,6 +197,7 @@ def _line(
         return None
     asked: dict[str, Any] = {"axis": _SETTING, "label_budget": budget, "metric": metric, "level": level}
     try:
+        asked["arranged"] = layout(rows, opened.test_items, metric=metric)
         table = response(rows, opened.test_items, **asked)
     except UserError:  # no cell is common to the settings (yet)
         return None
@@ -209,13 +211,19 @@ def _line(
 
 def _fielded(rows: pl.DataFrame) -> pl.DataFrame:
     """One text column for each field, one row for each row."""
-    settings = [_settings(axes) for axes in rows["axes"]]
-    names = sorted({name for setting in settings for name in setting})
-    columns = {name: [value_text(setting[name]) if name in setting else None for setting in settings] for name in names}
+    settings = {axes: _settings(axes) for axes in rows["axes"].unique()}
+    names = sorted({name for setting in settings.values() for name in setting})
+    columns = {name: _texts(rows["axes"], settings, name) for name in names}
     fixed = {BUDGET: rows["label_budget"], LAYER: rows["layer"], FUSE: rows["fuse"]}
     if ENCODER not in columns:
         fixed[ENCODER] = rows["encoder"]
     return pl.DataFrame(columns | fixed, schema=dict.fromkeys((*columns, *fixed), pl.String))
+
+
+def _texts(axes: pl.Series, settings: Mapping[str | None, Mapping[str, Any]], name: str) -> pl.Series:
+    """The value that each row has of an axis, as text; null where it has none."""
+    texts = {key: value_text(setting[name]) if name in setting else None for key, setting in settings.items()}
+    return axes.replace_strict(list(texts), list(texts.values()), return_dtype=pl.String)
 
 
 def _sorted(values: list[str]) -> list[str]:

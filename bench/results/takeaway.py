@@ -28,6 +28,7 @@ from bench.store.schema import ROWS
 if TYPE_CHECKING:
     from bench.results.print_files import Draw
 
+LARGE = 10_000  # rows of a study whose bundle takes seconds: it is made when asked for, else at once
 MOST = 12  # entrants of a figure, the reference entrants not counted: more cannot be told apart
 _CITATION = re.compile(r"```bibtex\n(.*?)```", re.DOTALL)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in an archive: the same results give the same bytes

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from bench.errors import UserError, unknown
-from bench.stats.arrays import FloatArray
+from bench.stats.arrays import FloatArray, IntArray
 from bench.stats.items import TestItems, read_items, view_scores
 from bench.stats.left_out import LEFT_OUT, with_left_out
 
@@ -162,13 +162,20 @@ def _arrange(entrant: str, part: pl.DataFrame, scored: FloatArray) -> Scores:
     sizes = part.group_by("label_budget").agg(pl.col("labels").mean()).sort("labels", "label_budget")
     budgets = tuple(sizes["label_budget"].to_list())
     values = np.full((len(seeds), max(len(draws), 1), len(budgets), scored.shape[1]), np.nan)
-    for seed, draw, budget, shared, score in zip(
-        part["seed"], part["draw"], part["label_budget"], everyone, scored, strict=True
-    ):
-        at = slice(None) if shared else draws.index(draw)
-        values[seeds.index(seed), at, budgets.index(budget)] = score
+    at_seed, at_draw = _places(part["seed"], seeds), _places(part["draw"], draws)
+    at_budget = _places(part["label_budget"], budgets)
+    shared = everyone.to_numpy()
+    values[at_seed[~shared], at_draw[~shared], at_budget[~shared]] = scored[~shared]
+    for seed, budget, score in zip(at_seed[shared], at_budget[shared], scored[shared], strict=True):
+        values[seed, :, budget] = score
     shares = tuple(budget == ALL and bool(everyone.any()) for budget in budgets)
     return Scores(entrant, seeds, draws, budgets, sizes["labels"].to_numpy(), shares, values)
+
+
+def _places(values: pl.Series, order: Sequence[object]) -> IntArray:
+    """Where each value stands in the order; 0 for one that is not there."""
+    place = {value: at for at, value in enumerate(order)}
+    return np.array([place.get(value, 0) for value in values], dtype=np.int64)
 
 
 def _shared_draw(part: pl.DataFrame) -> pl.Series:

@@ -54,6 +54,7 @@ def response(
     label_budget: str | None = None,
     metric: str = "balanced_accuracy",
     level: float = 0.95,
+    arranged: Layout | None = None,
 ) -> pl.DataFrame:
     """Score of each setting along an axis, and which settings may be the best.
 
@@ -63,13 +64,14 @@ def response(
         axis: name of the column.
         label_budget: the budget to look at; None takes the area under the curve over log labels, at the budgets all
             settings have.
+        arranged: the layout of these rows and items, where it is there already.
 
     Returns:
         entrant, value (of the axis), score, low, high, behind (score short of the best setting's, at least 0),
         plausible (not significantly worse than any setting; Holm over its paired tests), n_seeds, n_draws, coverage,
         mark; ascending in value.
     """
-    data = layout(rows, items, metric=metric)
+    data = arranged or layout(rows, items, metric=metric)
     values = _axis_values(rows, axis, data)
     scores, stack = _scores(data, list(values), label_budget)
     estimate = jackknife(scores, stack.factors)
@@ -98,6 +100,7 @@ def optimum(
     metric: str = "balanced_accuracy",
     level: float = 0.95,
     log: bool = False,
+    arranged: Layout | None = None,
 ) -> pl.DataFrame:
     """Where along an axis the score is best: vertex of the least-squares parabola through all settings.
 
@@ -106,7 +109,7 @@ def optimum(
     guessed.
 
     Args:
-        rows, items, axis, label_budget, metric, level: as in `response`.
+        rows, items, axis, label_budget, metric, level, arranged: as in `response`.
         log: fit over log2 of the axis.
 
     Returns:
@@ -114,7 +117,7 @@ def optimum(
         low_open, high_open (the interval runs to or beyond the first or last setting), n_settings, reason (why the
         optimum is null), n_seeds, n_draws, coverage, mark.
     """
-    data = layout(rows, items, metric=metric)
+    data = arranged or layout(rows, items, metric=metric)
     values = _axis_values(rows, axis, data)
     at = np.array(list(values.values()))
     if len(np.unique(at)) < 3:

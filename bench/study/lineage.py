@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from bench.store.keys import KEY_LENGTH
@@ -62,11 +62,17 @@ def files_digest(
         for path in sorted((package / room).glob("*.py")):
             if path.stem not in others:
                 digest.update(f"{room}/{path.name}\0".encode())
-                digest.update(path.read_bytes())
+                digest.update(_content(path, path.stat().st_mtime_ns))
     for path in plugins:
         digest.update(f"plug-in/{path.name}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:KEY_LENGTH]
+
+
+@lru_cache(maxsize=1024)
+def _content(path: Path, changed: int) -> bytes:
+    """A file's bytes, read once: every pair of a method and a protocol asks for most files."""
+    return path.read_bytes()
 
 
 def _built_on(package: Path, start: set[str], names: Collection[str]) -> set[str]:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from bench.results.leaderboard import Board
 from bench.results.opening import Opened
-from bench.results.takeaway import MOST, board_file, figure_file, print_file, rows_file, selected
+from bench.results.takeaway import LARGE, MOST, board_file, figure_file, print_file, rows_file, selected
 from bench.results.text import count_text, metric_text
 from dashboards.frame import heading, plain, progress_line, show
 from dashboards.loading import (
@@ -106,6 +106,9 @@ def _label(which: str) -> str:
 
 def _whole(root: Path, study: str | None) -> None:
     st.subheader("The whole study, to check and to cite", anchor=False)
+    count = load_results(root, study).rows.height
+    if count > LARGE and not _asked(f"Make the bundle of {count:,} rows", f"bundle {study}"):
+        return
     bundle = load_bundle(root, study)
     with st.container(horizontal=True):
         _button("Bundle", lambda: bundle.archive, "bundle.zip")
@@ -114,6 +117,13 @@ def _whole(root: Path, study: str | None) -> None:
     )
     if bundle.citation:
         st.code(bundle.citation, language="latex", wrap_lines=True)
+
+
+def _asked(label: str, key: str) -> bool:
+    """Whether the reader has pressed this button, now or earlier."""
+    if not st.session_state.get(key):
+        st.session_state[key] = st.button(label, icon=":material/inventory_2:")
+    return bool(st.session_state[key])
 
 
 def _button(label: str, make: Callable[[], bytes], file_name: str) -> None:

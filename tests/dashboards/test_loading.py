@@ -53,3 +53,10 @@ def test_the_dashboard_imports_neither_torch_nor_ray() -> None:
     program += "print([name for name in ('torch', 'ray', 'timm') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_pandas_is_whole_before_any_page_is_drawn() -> None:
+    """Two readers' first pages are two threads: plotly looks at what one of them has half imported."""
+    program = "import sys, dashboards.frame\nprint(hasattr(sys.modules.get('pandas'), 'Series'))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

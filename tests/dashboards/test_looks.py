@@ -59,3 +59,23 @@ def test_what_took_long_to_read_is_not_looked_at_again_at_once(results: Path, mo
     assert looks.looked(results) == before
     now[0] += 0.2
     assert looks.looked(results) == looks.stamp(results) != before
+
+
+def test_what_pages_cost_together_counts_up_to_a_minute(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "_LONG_SECONDS", 2.0)
+    now = [100.0]
+    monkeypatch.setattr("dashboards.looks.time.monotonic", lambda: now[0])
+    before = looks.looked(results)
+    foreign_row(results)
+    looks.note(results, 1.5)  # little: looked at with every page
+    now[0] += 0.1
+    seen = looks.looked(results)
+    assert seen == looks.stamp(results) != before
+    for _ in range(100):
+        looks.note(results, 1.5)
+    for path in list((results / "rows").iterdir())[:1]:
+        path.unlink()
+    now[0] += 59.9
+    assert looks.looked(results) == seen
+    now[0] += 0.2
+    assert looks.looked(results) == looks.stamp(results) != seen

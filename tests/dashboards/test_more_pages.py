@@ -172,6 +172,19 @@ def test_export_offers_files_and_the_citation(run: Run, rich: Path) -> None:
     assert "digest" in app.code[0].value
 
 
+def test_the_bundle_of_a_large_study_is_made_when_asked_for(
+    run: Run, rich: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.results.takeaway.LARGE", 10)
+    app = run("views/export.py", rich)
+    assert "Bundle" not in [button.proto.label for button in app.get("download_button")]
+    assert not app.code
+    (asked,) = [button for button in app.button if button.label.startswith("Make the bundle of")]
+    for again in (asked.click().run(), app.run()):
+        assert "Bundle" in [button.proto.label for button in again.get("download_button")]
+        assert "digest" in again.code[0].value
+
+
 @pytest.mark.parametrize("page", MORE)
 def test_half_a_study_has_every_page(run: Run, tmp_path: Path, page: str) -> None:
     write_study(tmp_path, entrants=ENTRANTS[:7], seeds=2, draws=2, missing=9)

@@ -27,6 +27,11 @@ _READY = """(() => {
   const title = document.querySelector('h1');
   return app && title && app.dataset.testScriptState === 'notRunning' ? title.innerText : '';
 })()"""
+_STATE = """(() => {
+  const app = document.querySelector('[data-testid=stApp]');
+  const states = app ? [app.dataset.testScriptState, app.dataset.testConnectionState] : ['no app'];
+  return [document.readyState, location.href, ...states].join(' ');
+})()"""
 _BROKEN = "document.querySelectorAll('[data-testid=stException]').length"
 BAD_TITLES = ("These results cannot be shown", "No results yet", "Page not found")
 _POLL = 0.2
@@ -55,7 +60,12 @@ def browsers(count: int) -> Iterator[list[Tab]]:
             context = whole.call("Target.createBrowserContext")["browserContextId"]
             target = whole.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
             page = connect(f"ws://{host}/devtools/page/{target}", max_size=None, open_timeout=120, ping_interval=None)
-            tabs.append(Tab(stack.enter_context(page)))
+            tabs.append(tab := Tab(stack.enter_context(page)))
+            # Without a graphics card, the moving placeholders of twenty waiting pages take both cores.
+            reduced = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+            tab.call("Emulation.setEmulatedMedia", features=reduced)
+            tab.call("Animation.enable")
+            tab.call("Animation.setPlaybackRate", playbackRate=0)
         yield tabs
 
 
@@ -68,9 +78,11 @@ def visit(tab: Tab, url: str, seconds: float) -> float:
     began = time.perf_counter()
     tab.call("Page.navigate", url=url)
     while time.perf_counter() - began < seconds:
-        if title := tab.evaluate(_READY):
-            if title in BAD_TITLES or tab.evaluate(_BROKEN):
-                raise RuntimeError(f"{url}: {tab.text()[:300]}")
+        title = tab.evaluate(_READY)
+        if title in BAD_TITLES or tab.evaluate(_BROKEN):
+            raise RuntimeError(f"{url}: {tab.text()[:2000]}")
+        if title:
             return time.perf_counter() - began
         time.sleep(_POLL)
-    raise RuntimeError(f"{url}: not there within {seconds:.0f} s")
+    shown = tab.evaluate(_STATE)
+    raise RuntimeError(f"{url}: not there within {seconds:.0f} s; {shown}, {tab.text()[:300]!r}")

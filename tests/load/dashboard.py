@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -132,6 +134,7 @@ def _served(store: Path) -> Iterator[tuple[str, int]]:
     process = subprocess.Popen(
         [*command, "--", "--results", str(store)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,  # browsers are elsewhere as a rule: here they must not crowd it out of the cores
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -145,7 +148,8 @@ def _served(store: Path) -> Iterator[tuple[str, int]]:
 
 
 def _studies(store: Path) -> list[str]:
-    return sorted(path.stem for path in (store / "studies").glob("*.json"))
+    """Their names: what a page's address holds."""
+    return sorted(json.loads(path.read_text())["study"] for path in (store / "studies").glob("*.json"))
 
 
 def _browse(load: Load, address: str, server: int, studies: list[str]) -> Visits:
@@ -174,7 +178,7 @@ def _read(load: Load, address: str, tab: Any, number: int, studies: list[str], u
     time.sleep(float(rng.uniform(0, load.think)))
     while time.monotonic() < until:
         page = PAGES[int(rng.integers(len(PAGES)))]
-        study = "" if rng.random() < 0.5 else f"?study={studies[int(rng.integers(len(studies)))]}"
+        study = "" if rng.random() < 0.5 else f"?study={quote(studies[int(rng.integers(len(studies)))])}"
         try:
             visits.seconds.setdefault(page or "leaderboard", []).append(
                 visit(tab, f"{address}/{page}{study}", _PATIENCE)
