@@ -223,8 +223,13 @@ def _opened(root: Path, study: str | None, stamp: tuple[int, int]) -> Opened:
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)
 @noted
 def _board(root: Path, study: str | None, metric: str | None, budget: str | None, content: tuple[object, ...]) -> Board:
-    code = Code(current_versions(), current_sources())
-    return make_board(load_results(root, study), metric=metric, budget=budget, code=code)
+    return make_board(load_results(root, study), metric=metric, budget=budget, code=_code())
+
+
+@st.cache_resource(show_spinner=False)
+def _code() -> Code:
+    """Today's code: read by one thread, as Python 3.11 cannot parse in two at once without a rare SystemError."""
+    return Code(current_versions(), current_sources())
 
 
 @st.cache_resource(show_spinner="Computing intervals", max_entries=8 * _KEPT)

@@ -27,6 +27,7 @@ def main() -> int:
     dashboard.add_argument("--compacted", action="store_true", help="merge the fragments first, as `bench gc` does")
     dashboard.add_argument("--store", type=Path, default=None, help="a store that is there already; it is written to")
     dashboard.add_argument("--browsers", type=int, default=20)
+    dashboard.add_argument("--wires", action="store_true", help="readers without a browser, which fills the cores")
     dashboard.add_argument("--seconds", type=float, default=300.0)
     dashboard.add_argument("--write-every", type=float, default=10.0, help="seconds; 0: nobody writes")
     dashboard.add_argument("--think", type=float, default=5.0, help="seconds that a reader looks at a page")

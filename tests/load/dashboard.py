@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -39,6 +39,7 @@ class Load:
     compacted: bool = False
     store: Path | None = None  # one that is there already, made with the same rows and fragments; it is written to
     browsers: int = 20
+    wires: bool = False  # readers without a browser, for the server alone: browsers fill the cores
     seconds: float = 300.0
     write_every: float = 10.0  # seconds; 0: nobody writes
     think: float = 5.0  # seconds that a reader looks at a page, on average
@@ -153,10 +154,8 @@ def _studies(store: Path) -> list[str]:
 
 
 def _browse(load: Load, address: str, server: int, studies: list[str]) -> Visits:
-    from tests.load.browsers import browsers
-
     visits = Visits()
-    with browsers(load.browsers) as tabs:
+    with _tabs(load) as tabs:
         until = time.monotonic() + load.seconds
         readers = [
             threading.Thread(target=_read, args=(load, address, tab, number, studies, until, visits))
@@ -170,19 +169,36 @@ def _browse(load: Load, address: str, server: int, studies: list[str]) -> Visits
     return visits
 
 
+@contextmanager
+def _tabs(load: Load) -> Iterator[Sequence[Any]]:
+    from tests.load.browsers import browsers
+
+    if load.wires:
+        yield [None] * load.browsers
+        return
+    with browsers(load.browsers) as tabs:
+        yield tabs
+
+
+def _open(address: str, tab: Any, page: str, query: str) -> float:
+    """Seconds until a page is there: in a tab at rest, without one sent whole."""
+    from tests.load.browsers import visit
+    from tests.load.wires import fetch
+
+    if tab is None:
+        return fetch(address, page, query, _PATIENCE)
+    return visit(tab, f"{address}/{page}{f'?{query}' if query else ''}", _PATIENCE)
+
+
 def _read(load: Load, address: str, tab: Any, number: int, studies: list[str], until: float, visits: Visits) -> None:
     """One reader: pages at random, every other time of the study that runs, else of one that is finished."""
-    from tests.load.browsers import visit
-
     rng = np.random.default_rng([load.seed, number])
     time.sleep(float(rng.uniform(0, load.think)))
     while time.monotonic() < until:
         page = PAGES[int(rng.integers(len(PAGES)))]
-        study = "" if rng.random() < 0.5 else f"?study={quote(studies[int(rng.integers(len(studies)))])}"
+        study = "" if rng.random() < 0.5 else f"study={quote(studies[int(rng.integers(len(studies)))])}"
         try:
-            visits.seconds.setdefault(page or "leaderboard", []).append(
-                visit(tab, f"{address}/{page}{study}", _PATIENCE)
-            )
+            visits.seconds.setdefault(page or "leaderboard", []).append(_open(address, tab, page, study))
         except (RuntimeError, AssertionError, TimeoutError, OSError) as error:
             visits.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         time.sleep(float(rng.exponential(load.think)))
