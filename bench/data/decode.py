@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from bench.data.jpeg import decode_jpeg, jpeg_shape
 from bench.data.values import MOST_BANDS, ValueRange, convert_bands, fit_bands, read_bands, tiff_shape
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # a larger file is taken for a decompression bomb
+_WHOLE = 1 << 26  # bytes of a file that is read before it is known to be an image
 MAX_BYTES = 1 << 30  # of the values of a TIFF of many bands or of more than 8 bits, at 4 bytes each or more
 # The decoders that a file may ask for, whatever its name says: no EPS, which would start Ghostscript, and no relics.
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "DIB", "PPM", "AVIF", "JPEG2000")
@@ -92,6 +94,10 @@ def decode_file(
             if like is not None:
                 raise UnlikeError
             return _reduce(bands, image_size, channels, values)
+        source = _read(source)
+        found = _plain_jpeg(source, image_size, channels, like)
+        if found is not None:
+            return found
         with open_image(source) as image:
             header = _check(image)
             if like is not None and header != like:
@@ -177,6 +183,27 @@ def _is_tiff(source: Source) -> bool:
         return False
     with source.open("rb") as file:
         return file.read(4).startswith(_TIFF_MAGIC)
+
+
+def _read(source: Source) -> Source:
+    """What a file holds; the file itself where that would take much memory."""
+    if isinstance(source, bytes) or source.stat().st_size > _WHOLE:
+        return source
+    return source.read_bytes()
+
+
+def _plain_jpeg(source: Source, image_size: int | None, channels: int, like: Header | None) -> np.ndarray | None:
+    """A usual JPEG file that needs no other size and no other channels; None where Pillow has to look at it."""
+    shape = jpeg_shape(source) if isinstance(source, bytes) else None
+    if shape is None or not isinstance(source, bytes):
+        return None
+    height, width, bands = shape
+    _check_size(width, height)
+    if like is not None and Header(*shape) != like:
+        raise UnlikeError
+    if bands != channels or (image_size is not None and (height, width) != (image_size, image_size)):
+        return None
+    return decode_jpeg(source, channels)
 
 
 def _reduce(bands: np.ndarray, image_size: int | None, channels: int, values: ValueRange | None) -> np.ndarray:
