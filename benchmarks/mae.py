@@ -15,6 +15,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from bench.methods.base import Method
 from bench.methods.registry import build_method
 from bench.study.methods import MaeOptions
 from bench.training.optim import adamw, parameter_groups
+from bench.training.precision import mixed_precision
 
 MASK_RATIO, SQUARE = 0.75, 1024
 SIDES = ("ours", "transformers", "half decoded")
@@ -80,11 +82,26 @@ def build_theirs(size: Size) -> nn.Module:
     return ViTMAEForPreTraining(config).train()
 
 
-def training_step(network: nn.Module, loss: Callable[[], torch.Tensor], bf16: bool) -> Callable[[], None]:
+def ours_mixed(bf16: bool) -> AbstractContextManager[None]:
+    """As the training loop of a study has it."""
+    return mixed_precision(torch.device("cpu"), "bf16" if bf16 else "fp32")
+
+
+def theirs_mixed(bf16: bool) -> AbstractContextManager[None]:
+    """As transformers' Trainer has it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=bf16)
+
+
+def training_step(
+    network: nn.Module,
+    loss: Callable[[], torch.Tensor],
+    bf16: bool,
+    mixed: Callable[[bool], AbstractContextManager[None]] = ours_mixed,
+) -> Callable[[], None]:
     optimizer = adamw(parameter_groups(network, 0.05), 1e-3, (0.9, 0.95))
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with mixed(bf16):
             value = loss()
         optimizer.zero_grad()
         value.backward()
@@ -100,7 +117,7 @@ def build_steps(size: Size, batch: int, bf16: bool) -> dict[str, Callable[[], No
     ours, half, theirs = build_ours(size, 1.0), build_ours(size, 0.5), build_theirs(size)
     return {
         "ours": training_step(ours, lambda: ours.loss(images, Draws(0, batch))[0], bf16),
-        "transformers": training_step(theirs, lambda: theirs(pixel_values=pixels).loss, bf16),
+        "transformers": training_step(theirs, lambda: theirs(pixel_values=pixels).loss, bf16, theirs_mixed),
         "half decoded": training_step(half, lambda: half.loss(images, Draws(0, batch))[0], bf16),
     }
 

@@ -214,6 +214,8 @@ def _inputs(study: Study, record: DataRecord, setting: Setting) -> dict[str, Any
     shared = {"method": type(setting.options).version, "data": versions.DATA}
     if setting.options.trains:
         shared["training"] = versions.TRAINING
+        if getattr(setting.options, "precision", None) == "bf16":
+            shared["bf16"] = versions.BF16
     return {
         "method": setting.method,
         "data": record.fingerprint,

@@ -25,6 +25,7 @@ from bench.training.batches import Batches
 from bench.training.checkpoint import read_checkpoint, save_checkpoint
 from bench.training.memory import is_out_of_memory, more_parts
 from bench.training.optim import adamw, cosine, parameter_groups, set_lr, set_weight_decay
+from bench.training.precision import mixed_precision
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,8 @@ class _Training:
             parameter_groups(self.method, options.weight_decay), options.lr, options.betas
         )
         self.identity = {
-            "versions": [versions.TRAINING, versions.DATA, options.version],
+            "versions": [versions.TRAINING, versions.DATA, options.version]
+            + [versions.BF16] * (options.precision == "bf16"),
             "options": options.model_dump(mode="json"),
             "seed": seed,
             "pool": len(batches.pool),
@@ -241,7 +243,7 @@ class _Training:
             draws = Draws(named_seed(self.seed, "step", step), self.options.batch_size, rank, world, self.device)
             with (
                 torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []),
-                torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"),
+                mixed_precision(self.device, self.options.precision),
             ):
                 torch.manual_seed(named_seed(self.seed, "network", step, rank))  # of dropout, in networks that have it
                 loss, _ = network(some, draws, *(target.chunk(parts)[part] for target in targets))
