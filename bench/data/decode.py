@@ -187,9 +187,11 @@ def _is_tiff(source: Source) -> bool:
 
 def _read(source: Source) -> Source:
     """What a file holds; the file itself where that would take much memory."""
-    if isinstance(source, bytes) or source.stat().st_size > _WHOLE:
+    if isinstance(source, bytes):
         return source
-    return source.read_bytes()
+    with open(source, "rb") as file:
+        data = file.read(_WHOLE + 1)
+    return data if len(data) <= _WHOLE else source
 
 
 def _plain_jpeg(source: Source, image_size: int | None, channels: int, like: Header | None) -> np.ndarray | None:

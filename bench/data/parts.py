@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
@@ -16,7 +17,8 @@ from bench.data.values import ValueRange
 T = TypeVar("T")
 
 _CHUNK = 256  # images a process reads at a time
-_PARALLEL_FROM = 12  # chunks from which starting processes pays
+_GROUPS = 16  # of the images of a chunk: the memory that their squares take at a time
+_PARALLEL_FROM = 2.5  # seconds of work that is left from which starting processes pays
 
 
 class Part(NamedTuple):
@@ -56,7 +58,7 @@ def decode_part(part: RawImages, start: int, plan: Decoding) -> Part:
     decoded, failures = attempt(len(part.paths), start, read)
     pixels = np.stack(decoded) if decoded else np.empty((0, *shape), np.uint8)
     digests = b"".join(hashlib.sha256(image.data).digest() for image in pixels)
-    moments = np.array([_moments(image) for image in pixels], np.int64).reshape(-1, 2, shape[2])
+    moments = np.concatenate([_moments(some) for some in np.array_split(pixels, _GROUPS)])
     return Part(pixels, np.frombuffer(digests, np.uint8).reshape(-1, 32), moments, failures)
 
 
@@ -68,12 +70,13 @@ def _fit_array(pixels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return fit(picture, None if pixels.shape[:2] == shape[:2] else shape[0], shape[2])
 
 
-def _moments(image: np.ndarray) -> np.ndarray:
-    """Sum and sum of squares of each channel: uint8 [H, W, C] -> int64 [2, C]."""
-    exact = np.uint32 if len(image) < 2**16 else np.uint64  # holds the squares of a column
-    rows = image.reshape(len(image), -1).astype(exact)
-    columns = np.stack([np.add.reduce(each, axis=0, dtype=exact) for each in (rows, rows * rows)])
-    return columns.reshape(2, -1, image.shape[2]).sum(axis=1, dtype=np.int64)
+def _moments(images: np.ndarray) -> np.ndarray:
+    """Sum and sum of squares of each channel of each image: uint8 [n, H, W, C] -> int64 [n, 2, C]."""
+    n, height, width, channels = images.shape
+    exact = np.uint32 if height < 2**16 else np.uint64  # holds the squares of a column
+    rows = images.reshape(n, height, width * channels).astype(exact)
+    columns = np.stack([np.add.reduce(each, axis=1, dtype=exact) for each in (rows, rows * rows)], axis=1)
+    return columns.reshape(n, 2, width, channels).sum(axis=2, dtype=np.int64)
 
 
 def attempt(count: int, start: int, read: Callable[[int], T]) -> tuple[list[T], dict[int, str]]:
@@ -93,10 +96,12 @@ def in_parallel(work: Callable[..., T], raw: RawImages, *arguments: object) -> I
     Processes, because decoding a small image is half Python; joblib's, because they need no guard in the user's script
     and do not fork a process that has threads.
     """
-    starts = range(0, len(raw.paths), _CHUNK)
-    if len(starts) < _PARALLEL_FROM:
-        for start in starts:
-            yield work(raw.part(start, start + _CHUNK), start, *arguments)
+    starts, begun, left = range(0, len(raw.paths), _CHUNK), time.perf_counter(), 0.0
+    while starts and left <= _PARALLEL_FROM:
+        yield work(raw.part(starts[0], starts[0] + _CHUNK), starts[0], *arguments)
+        starts, spent = starts[1:], time.perf_counter() - begun
+        left, begun = spent * len(starts), begun + spent
+    if not starts:
         return
     from joblib import Parallel, delayed  # a tenth of a second, which reopening a store need not wait for
 
