@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pairs import write
+from pairs import median_interval, spelled, write
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -147,7 +147,7 @@ def report(results: Sequence[dict[str, object]]) -> None:
         ours, plain = np.median(seconds, axis=0)
         print(
             f"{result['encoder']:>11} {result['batch']:>5} {result['precision']:>5} {ours:8.3f} {plain:8.3f} "
-            f"{np.median(ratios):6.2f} (from {ratios.min():.2f} to {ratios.max():.2f})"
+            f" {spelled(median_interval(ratios.tolist()))}"
         )
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _CHUNK = 256  # images a process reads at a time
 _GROUPS = 16  # of the images of a chunk: the memory that their squares take at a time
-_PARALLEL_FROM = 2.5  # seconds of work that is left from which starting processes pays
+_PARALLEL_FROM = 1.0  # seconds of work that is left from which starting processes pays
 
 
 class Part(NamedTuple):

@@ -118,7 +118,7 @@ def test_a_checkpoint_runs_no_code(make: Make, images: np.ndarray, tmp_path: Pat
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"step": 1})
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises(Exception, match="lambda"):
         save_checkpoint(path, {"step": lambda: None})
     assert torch.load(path, weights_only=True) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]
