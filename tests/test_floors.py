@@ -14,15 +14,16 @@ ROOT = Path(__file__).parents[1]
 # A room imports from itself and from the rooms below it that it names here. docs/architecture.md draws this.
 BELOW: dict[str, set[str]] = {
     "errors": set(),
+    "references": set(),
     "seeds": set(),
     "store": {"errors", "seeds"},
     "study": {"errors", "seeds", "store"},
-    "data": {"errors", "seeds", "store", "study"},
+    "data": {"errors", "references", "seeds", "store", "study"},
     "stats": {"errors", "seeds", "store", "study"},
-    "methods": {"errors", "seeds", "store", "study", "data"},
+    "methods": {"errors", "references", "seeds", "store", "study", "data"},
     "training": {"errors", "seeds", "store", "study", "data", "methods"},
     "results": {"errors", "seeds", "store", "study", "stats"},
-    "protocols": {"errors", "seeds", "store", "study", "data", "stats", "methods", "training"},
+    "protocols": {"errors", "references", "seeds", "store", "study", "data", "stats", "methods", "training"},
     "testing": {"errors", "seeds", "store", "study", "data", "methods", "training", "protocols"},
     "dashboards": {"errors", "seeds", "store", "study", "stats", "results"},
     "engine": {"errors", "seeds", "store", "study", "data", "methods", "training", "protocols"},
@@ -32,7 +33,7 @@ BELOW: dict[str, set[str]] = {
     "cli": {"errors", "store", "study", "results", "console", "commands"},
     "run": {"cli"},
 }
-WITHOUT_TORCH = {"errors", "seeds", "store", "study", "stats", "results", "dashboards"}
+WITHOUT_TORCH = {"errors", "references", "seeds", "store", "study", "stats", "results", "dashboards"}
 WITHOUT_RAY = set(BELOW) - {"engine"}
 
 

@@ -31,10 +31,11 @@ from bench.data.source import data_key, source_key
 from bench.data.splits import Splits, Strategy, load_splits, splits_path
 from bench.data.tables import read_table
 from bench.errors import UserError
+from bench.references import load_reference
 from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord, Duplicates
 from bench.store.quarantine import set_aside
-from bench.study.plugins import DATASET_GROUP, Registry, load_reference
+from bench.study.plugins import DATASET_GROUP, Registry
 from bench.study.protocols import ALL
 from bench.study.spec import DataSpec
 

@@ -73,26 +73,25 @@ class _Task:
         )
 
     def _evaluate(self, encoder: Encoder) -> None:
-        features, seconds = self._encode(encoder)
+        began = time.perf_counter()
+        features = self._encode(encoder)
         collapsed = {name: why for name in features.arrays for state, why in [features.status(name)] if state != "ok"}
         ranks = {name: round(features.rank(name), 3) for name in features.arrays}
         read = dict.fromkeys(cell.layer for unit in self.units for cell in unit.cells.values())
         costs = layer_costs(encoder, [layer for layer in read if layer != NO_LAYER])
-        share = seconds / len(self.units)
+        share = (time.perf_counter() - began) / len(self.units)
         while self.units:
             self._score(self.units[0], encoder, features, collapsed, ranks, share, costs)
             self.units.pop(0)
 
-    def _encode(self, encoder: Encoder) -> tuple[Features, float]:
-        """Features of every layer that any of the units reads, in one pass, and the seconds it took."""
-        began = time.perf_counter()
+    def _encode(self, encoder: Encoder) -> Features:
+        """Features of every layer that any of the units reads, in one pass."""
         dataset = self.site.dataset()
         read = [unit for unit in self.units if unit.protocol.reads_features]
         layers = dict.fromkeys(cell.layer for unit in read for cell in unit.cells.values() if cell.layer != NO_LAYER)
         if not layers:
-            return Features({}, np.asarray(dataset.splits.train)), 0.0
-        features = encode(encoder, dataset, list(layers), self.site.root, self.pretraining.key, device=self.site.device)
-        return features, time.perf_counter() - began
+            return Features({}, np.asarray(dataset.splits.train))
+        return encode(encoder, dataset, list(layers), self.site.root, self.pretraining.key, device=self.site.device)
 
     def _score(
         self,
@@ -101,7 +100,7 @@ class _Task:
         features: Features,
         collapsed: dict[str, str],
         ranks: dict[str, float],
-        encode_seconds: float,
+        shared_seconds: float,
         costs: Mapping[str, Inference],
     ) -> None:
         began, started = time.perf_counter(), datetime.now(UTC)
@@ -125,7 +124,7 @@ class _Task:
             self.trained,
             scores,
             started=started,
-            seconds=encode_seconds + time.perf_counter() - began,
+            seconds=shared_seconds + time.perf_counter() - began,
             collapsed=collapsed,
             ranks=ranks,
             inference=costs,

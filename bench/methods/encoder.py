@@ -12,17 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from bench.data.shape import ImageShape
 from bench.errors import UserError
-from bench.methods.cascade import CascadeEncoder
-from bench.methods.conv import ConvEncoder
 from bench.methods.feature_maps import Encoder, LayerInfo
-from bench.methods.hog import HogEncoder
-from bench.methods.kmeans_patches import KmeansEncoder
-from bench.methods.pca_pixels import PcaEncoder
-from bench.methods.pixels import PixelsEncoder
-from bench.methods.smp_unet import SmpUnetEncoder
-from bench.methods.timm_encoder import TimmEncoder
-from bench.methods.unet import UnetEncoder
-from bench.methods.vit import VitEncoder
+from bench.references import References
 from bench.study.encoders import (
     SMP_PREFIX,
     TIMM_PREFIX,
@@ -39,18 +30,20 @@ __all__ = ["FAMILIES", "Encoder", "LayerInfo", "build_encoder", "load_encoder", 
 CARD_FORMAT = 1
 WEIGHTS, CARD = "encoder.safetensors", "card.json"
 
-FAMILIES: dict[str, type[Encoder]] = {
-    "vit": VitEncoder,
-    "conv": ConvEncoder,
-    "unet": UnetEncoder,
-    "unet_smp": SmpUnetEncoder,
-    "timm": TimmEncoder,
-    "pixels": PixelsEncoder,
-    "hog": HogEncoder,
-    "pca_pixels": PcaEncoder,
-    "kmeans_patches": KmeansEncoder,
-    "cascade": CascadeEncoder,
-}
+FAMILIES: References[type[Encoder]] = References(
+    {
+        "vit": "bench.methods.vit:VitEncoder",
+        "conv": "bench.methods.conv:ConvEncoder",
+        "unet": "bench.methods.unet:UnetEncoder",
+        "unet_smp": "bench.methods.smp_unet:SmpUnetEncoder",
+        "timm": "bench.methods.timm_encoder:TimmEncoder",
+        "pixels": "bench.methods.pixels:PixelsEncoder",
+        "hog": "bench.methods.hog:HogEncoder",
+        "pca_pixels": "bench.methods.pca_pixels:PcaEncoder",
+        "kmeans_patches": "bench.methods.kmeans_patches:KmeansEncoder",
+        "cascade": "bench.methods.cascade:CascadeEncoder",
+    }
+)
 
 
 def build_encoder(
@@ -112,7 +105,7 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
 def _card(encoder: Encoder) -> dict[str, Any]:
     return {
         "format": CARD_FORMAT,
-        "family": next(name for name, kind in FAMILIES.items() if type(encoder) is kind),
+        "family": FAMILIES.named(type(encoder)),
         "shape": encoder.shape._asdict(),
         "mean": encoder.mean.flatten().tolist(),
         "std": encoder.std.flatten().tolist(),

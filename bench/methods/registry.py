@@ -9,46 +9,32 @@ import torch
 from bench.data.shape import ImageShape
 from bench.errors import UserError, unknown
 from bench.methods.base import Method
-from bench.methods.dino import Dino
-from bench.methods.fusion_partner import Partner
-from bench.methods.hog import Hog
-from bench.methods.kmeans_patches import KmeansPatches
-from bench.methods.mae import Mae
-from bench.methods.noisy_labels import NoisyLabels
-from bench.methods.pca_pixels import PcaPixels
-from bench.methods.pixels import Pixels
-from bench.methods.published import Published
-from bench.methods.random_init import RandomInit
-from bench.methods.self_masking import SelfMasking
-from bench.methods.self_masking_cascade import SelfMaskingCascade
-from bench.methods.simclr import Simclr
-from bench.methods.swav import Swav
-from bench.methods.unet_denoise import UnetDenoise
-from bench.methods.unet_masked import UnetMasked
-from bench.methods.unet_mixed import UnetMixed
+from bench.references import References, load_reference
 from bench.study.methods import METHODS as OPTIONS
 from bench.study.methods import MethodOptions
-from bench.study.plugins import METHOD_GROUP, Registry, load_reference
+from bench.study.plugins import METHOD_GROUP, Registry
 
-_BUILT_IN: dict[str, type[Method]] = {
-    "mae": Mae,
-    "unet_masked": UnetMasked,
-    "unet_denoise": UnetDenoise,
-    "unet_mixed": UnetMixed,
-    "simclr": Simclr,
-    "swav": Swav,
-    "dino": Dino,
-    "self_masking": SelfMasking,
-    "self_masking_cascade": SelfMaskingCascade,
-    "noisy_labels": NoisyLabels,
-    "random_init": RandomInit,
-    "pixels": Pixels,
-    "hog": Hog,
-    "pca_pixels": PcaPixels,
-    "kmeans_patches": KmeansPatches,
-    "timm": Published,
-    "partner": Partner,
-}
+_BUILT_IN: References[type[Method]] = References(
+    {
+        "mae": "bench.methods.mae:Mae",
+        "unet_masked": "bench.methods.unet_masked:UnetMasked",
+        "unet_denoise": "bench.methods.unet_denoise:UnetDenoise",
+        "unet_mixed": "bench.methods.unet_mixed:UnetMixed",
+        "simclr": "bench.methods.simclr:Simclr",
+        "swav": "bench.methods.swav:Swav",
+        "dino": "bench.methods.dino:Dino",
+        "self_masking": "bench.methods.self_masking:SelfMasking",
+        "self_masking_cascade": "bench.methods.self_masking_cascade:SelfMaskingCascade",
+        "noisy_labels": "bench.methods.noisy_labels:NoisyLabels",
+        "random_init": "bench.methods.random_init:RandomInit",
+        "pixels": "bench.methods.pixels:Pixels",
+        "hog": "bench.methods.hog:Hog",
+        "pca_pixels": "bench.methods.pca_pixels:PcaPixels",
+        "kmeans_patches": "bench.methods.kmeans_patches:KmeansPatches",
+        "timm": "bench.methods.published:Published",
+        "partner": "bench.methods.fusion_partner:Partner",
+    }
+)
 
 
 def _network_side(name: str, _: object) -> type[Method]:

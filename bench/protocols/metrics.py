@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 ECE_BINS = 15
 
@@ -114,12 +113,30 @@ def _macro_auroc(probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarr
     scored = _contrasted(counts)
     if not len(scored):
         return np.full(len(probabilities), np.nan)
-    ranks = rankdata(probabilities[:, :, scored], axis=1)
+    ranks = mean_ranks(probabilities[:, :, scored])
     positive = labels[:, None] == scored
     n_positive = counts[scored]
     rank_sum = (ranks * positive).sum(1)
     area = (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (len(labels) - n_positive))
     return area.mean(1)
+
+
+def mean_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1 along the second axis, ties sharing the mean of theirs: [H, N, K] -> float64 [H, N, K].
+
+    As `scipy.stats.rankdata`, whose module takes a second to import in every process that evaluates.
+    """
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    place = np.arange(values.shape[1])[:, None]
+    changes = ordered[:, 1:] != ordered[:, :-1]
+    ends = np.ones((len(values), 1, values.shape[2]), dtype=bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([ends, changes], axis=1), place, 0), axis=1)
+    last = np.where(np.concatenate([changes, ends], axis=1), place, values.shape[1])
+    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=1)
+    return ranks
 
 
 def _nll(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

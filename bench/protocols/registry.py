@@ -5,38 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.errors import UserError
-from bench.protocols import (
-    as_is,
-    few_shot,
-    finetune,
-    finetune_mask,
-    fusion,
-    knn,
-    label_propagation,
-    linear,
-    nearest_centroid,
-    robustness,
-    segmentation,
-)
 from bench.protocols.base import Evaluation, Score
-from bench.study.plugins import PROTOCOL_GROUP, Registry, load_reference
+from bench.references import References, load_reference
+from bench.study.plugins import PROTOCOL_GROUP, Registry
 from bench.study.protocols import PROTOCOLS as OPTIONS
 
 Run = Callable[[Evaluation], list[Score]]
 
-_BUILT_IN: dict[str, Run] = {
-    "linear": linear.run,
-    "knn": knn.run,
-    "fusion": fusion.run,
-    "finetune": finetune.run,
-    "finetune_mask": finetune_mask.run,
-    "nearest_centroid": nearest_centroid.run,
-    "label_propagation": label_propagation.run,
-    "robustness": robustness.run,
-    "segmentation": segmentation.run,
-    "as_is": as_is.run,
-    "few_shot": few_shot.run,
-}
+_BUILT_IN: References[Run] = References(
+    {
+        "linear": "bench.protocols.linear:run",
+        "knn": "bench.protocols.knn:run",
+        "fusion": "bench.protocols.fusion:run",
+        "finetune": "bench.protocols.finetune:run",
+        "finetune_mask": "bench.protocols.finetune_mask:run",
+        "nearest_centroid": "bench.protocols.nearest_centroid:run",
+        "label_propagation": "bench.protocols.label_propagation:run",
+        "robustness": "bench.protocols.robustness:run",
+        "segmentation": "bench.protocols.segmentation:run",
+        "as_is": "bench.protocols.as_is:run",
+        "few_shot": "bench.protocols.few_shot:run",
+    }
+)
 
 
 def _runner(name: str, _: object) -> Run:

@@ -55,7 +55,7 @@ class Registry(Mapping[str, T], Generic[T]):
             accept: makes a value of the name and the object that an entry point names, or raises what is wrong.
             taken: names that a plug-in cannot have, beside those built in.
         """
-        self.group, self.built_in = group, dict(built_in)
+        self.group, self.built_in = group, built_in
         self._accept, self._taken = accept, taken
         self._loaded: dict[tuple[EntryPoint, ...], T] = {}
 
@@ -74,10 +74,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._loaded[points]
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self.built_in, **self._found})
+        return iter(dict.fromkeys([*self.built_in, *self._found]))
 
     def __len__(self) -> int:
-        return len({**self.built_in, **self._found})
+        return len({*self.built_in, *self._found})
 
     def __contains__(self, name: object) -> bool:
         return name in self.built_in or name in self._found
@@ -121,11 +121,6 @@ def options_of(base: type[Options], attributes: tuple[str, ...]) -> Callable[[st
         return found
 
     return accept
-
-
-def load_reference(reference: str) -> Any:
-    """The object that "package.module:name" names."""
-    return EntryPoint(name="", value=reference, group="").load()
 
 
 def source_files(options: type[Any]) -> tuple[Path, ...]:

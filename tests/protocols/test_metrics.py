@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import rankdata
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -17,7 +19,7 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_specificity
 
-from bench.protocols.metrics import balanced_accuracy, measure
+from bench.protocols.metrics import balanced_accuracy, mean_ranks, measure
 
 
 def problem(seed: int, n: int = 97, n_classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -99,3 +101,10 @@ def test_weighted_balanced_accuracy_is_that_of_the_subset() -> None:
     for head in range(3):
         expected = balanced_accuracy_score(labels[kept], probabilities[head, kept].argmax(1))
         assert scores[head] == pytest.approx(expected)
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 4)), elements=st.integers(0, 5))
+)
+def test_mean_ranks_are_scipys(values: np.ndarray) -> None:
+    np.testing.assert_array_equal(mean_ranks(values), rankdata(values, axis=1))
