@@ -176,7 +176,7 @@ def test_a_filter_changes_the_page_and_its_link(site: str, tab: Tab) -> None:
 
 def test_a_link_brings_its_state(site: str, tab: Tab) -> None:
     tab.open(f"{site}/returns?target=0.75&label=2", "balanced accuracy 0.75")
-    assert tab.evaluate("document.querySelector('input[type=number]').value") == "2"
+    tab.wait("document.querySelector('input[type=number]')?.value === '2'")  # the field comes behind the title
 
 
 def test_a_link_brings_a_target_and_the_budget_of_the_recalls(site: str, tab: Tab) -> None:
