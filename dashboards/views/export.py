@@ -108,6 +108,7 @@ def _whole(root: Path, study: str | None) -> None:
     st.subheader("The whole study, to check and to cite", anchor=False)
     count = load_results(root, study).rows.height
     if count > LARGE and not _asked(f"Make the bundle of {count:,} rows", f"bundle {study}"):
+        st.caption("It takes some seconds. How to cite the study comes with it: a citation names the bundle's digest.")
         return
     bundle = load_bundle(root, study)
     with st.container(horizontal=True):
