@@ -78,7 +78,7 @@ def _content(path: Path, changed: int) -> bytes:
 def _built_on(package: Path, start: set[str], names: Collection[str]) -> set[str]:
     """The methods and protocols whose files these import, directly or through such files, and these.
 
-    What a shared file imports does not count: the tables of methods and of encoders import them all.
+    What a shared file imports does not count: it would tie every method to every other.
     """
     found: set[str] = set()
     new = set(start)
