@@ -3,11 +3,14 @@
     python benchmarks/pretext.py            # ResNet-18 and ViT-Ti at 64 px, batches of 32
     python benchmarks/pretext.py --quick    # ViT-Ti, batches of 4
 
+    python benchmarks/pretext.py --precision bf16
+
 Both sides take the same crops (augmentation is excluded), have networks and heads of the same sizes from timm, and take
 a step of the same fused AdamW. Theirs is written as lightly's examples are: each crop goes through the network alone,
 `SwaVLoss` and `DINOLoss` compare what comes out, `update_momentum` moves the teacher. Ours sends all crops of one size
-through at once, keeps the running means that the run reports, and normalises the images. DINO needs a class token, so
-that ResNet-18 has SwAV alone. The sides take turns.
+through at once, keeps the running means that the run reports, and normalises the images. In bf16 each side is in the
+mixed precision of its own training loop: ours `bench.training.precision`, theirs autocast. DINO needs a class token,
+so that ResNet-18 has SwAV alone. The sides take turns.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from bench.methods.base import Method
 from bench.methods.registry import build_method
 from bench.study.methods import DinoOptions, SwavOptions
 from bench.training.optim import adamw, parameter_groups
+from bench.training.precision import mixed_precision
 
 SIDE, SMALL, PATCH = 64, 32, 8
 WIDTH, OUT, PROTOTYPES = 512, 128, 1024  # of either method's head
@@ -137,17 +141,18 @@ def their_dino(encoder: str, crops: list[Tensor], batch: int) -> Step:
 THEIRS = {"swav": their_swav, "dino": their_dino}
 
 
-def measure(name: str, encoder: str, batch: int, steps: int, rounds: int) -> dict[str, Any]:
-    crops = crops_of(name, batch)
-    ours, theirs = our_step(name, encoder, crops, batch), THEIRS[name](encoder, crops, batch)
+def measure(name: str, encoder: str, batch: int, precision: str, steps: int, rounds: int) -> dict[str, Any]:
+    crops, cpu = crops_of(name, batch), torch.device("cpu")
+    ours = mixed_precision(cpu, precision)(our_step(name, encoder, crops, batch))
+    theirs = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")(THEIRS[name](encoder, crops, batch))
     ours(), theirs()  # warm both sides up
 
     def several(step: Step) -> Callable[[], Any]:
         return lambda: spent(lambda: [step() for _ in range(steps)])
 
     pairs = take_turns(several(ours), several(theirs), rounds)
-    found = compare(f"{name}, {encoder}", pairs, per=steps, unit="s a step")
-    return {**found, "batch": batch, "ratio": found["processor"][0], "aim": 1.5}
+    found = compare(f"{name}, {encoder}, {precision}", pairs, per=steps, unit="s a step")
+    return {**found, "batch": batch, "precision": precision, "ratio": found["processor"][0], "aim": 1.5}
 
 
 def main() -> None:
@@ -156,13 +161,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12, help="rounds that are timed")
     parser.add_argument("--steps", type=int, default=1, help="steps of either side in a round")
     parser.add_argument("--batch", type=int, default=32, help="images of a step")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--cores", type=int, default=1, help="threads of both sides")
     parser.add_argument("--output", type=Path, default=None, help="where the JSON goes")
     options = parser.parse_args()
     torch.set_num_threads(options.cores)
     batch, rounds = (4, min(4, options.rounds)) if options.quick else (options.batch, options.rounds)
     cases = CASES[1:] if options.quick else CASES
-    found = [measure(name, encoder, batch, options.steps, rounds) for name, encoder in cases]
+    found = [measure(name, encoder, batch, options.precision, options.steps, rounds) for name, encoder in cases]
     write(options.output, {"threads": options.cores, "cases": found})
 
 

@@ -99,7 +99,7 @@ def create_network(
         sizes["patch_size"] = patch_size
     overlay = {"state_dict": read_weights(outline, weights, key)} if weights else None
     try:
-        return timm.create_model(
+        network = timm.create_model(
             name, pretrained=pretrained or bool(weights), pretrained_cfg_overlay=overlay, num_classes=0, **sizes
         )
     except (AssertionError, RuntimeError, OSError) as error:
@@ -109,6 +109,7 @@ def create_network(
             raise UserError(f"encoder: {TIMM_PREFIX + name!r} cannot be built for {size}: {reason}") from error
         where, source = (key, f"the file {weights!r}") if weights else ("timm", "timm's hub")
         raise UserError(f"{where}: no weights for {name!r} from {source}: {str(error).strip()}") from error
+    return network.to(memory_format=torch.channels_last)  # convolutions are quicker so, up to 1.7 times
 
 
 def create_outline(name: str) -> nn.Module:

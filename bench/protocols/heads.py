@@ -14,6 +14,8 @@ so that a group's bits do not depend on its place in a batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +29,7 @@ SELECTION_TOLERANCE = 1e-4
 SCORED_TOLERANCE = 2e-6  # of heads whose probabilities are scored: a flat objective hides what a log loss shows
 MAX_ITERATIONS = 200
 CHUNK_BYTES = 1 << 23  # of the groups that are solved in step; more fall out of the caches
+ALONE = 1 << 23  # numbers of a part from which all threads work on it
 LINE = 16  # numbers of single precision in a cache line
 _NEGLIGIBLE = 1e-12  # squared singular value, relative to the largest, below which an axis holds rounding only
 
@@ -97,11 +100,12 @@ def fit_heads(
     C = C.to(features).expand(groups, C.shape[-1])
     weights = features.new_ones(1, 1, 1).expand(groups, n, 1) if weights is None else weights.to(features)
     height = _height(features.shape, weights.shape[2], n_classes)
-    parts = [
-        _fit(features[rows], labels[rows], n_classes, C[rows], weights[rows], tolerance, max_iterations)
-        for rows in (slice(start, start + height) for start in range(0, groups, height))
-    ]
-    return _join(parts)
+
+    def fit(start: int) -> Heads:
+        rows = slice(start, start + height)
+        return _fit(features[rows], labels[rows], n_classes, C[rows], weights[rows], tolerance, max_iterations)
+
+    return _join(_each(fit, range(0, groups, height), height * n * features.shape[2]))
 
 
 def _fit(
@@ -113,12 +117,8 @@ def _fit(
     tolerance: float,
     max_iterations: int,
 ) -> Heads:
-    present = _present(labels, weights, n_classes)
-    inputs, axes, mean = _rotate(features)
-    missing = inputs.shape[1] - labels.shape[1]
-    labels, weights = pad(labels, (0, missing)), pad(weights.mT, (0, missing))
+    problem, axes, mean = _pose(features, labels, n_classes, weights)
     path, order = C.sort(dim=1)
-    problem = Problem.build(inputs, labels, weights.float(), present)
     found = follow(problem, path.float(), tolerance, max_iterations)
     rank = order.argsort(1)
     theta = _in_order([part.theta for part in found], rank).double()
@@ -130,6 +130,15 @@ def _fit(
         iterations=_in_order([part.iterations for part in found], rank),
         converged=_in_order([part.converged for part in found], rank),
     )
+
+
+def _pose(features: Tensor, labels: Tensor, n_classes: int, weights: Tensor) -> tuple[Problem, Tensor, Tensor]:
+    """The problem in the coordinates of `_rotate`, and its axes and mean."""
+    inputs, axes, mean = _rotate(features)
+    missing = inputs.shape[1] - labels.shape[1]
+    present = _present(labels, weights, n_classes)
+    labels, weights = pad(labels, (0, missing)), pad(weights.mT, (0, missing))
+    return Problem.build(inputs, labels, weights.float(), present), axes, mean
 
 
 def _present(labels: Tensor, weights: Tensor, n_classes: int) -> Tensor:
@@ -153,14 +162,15 @@ def _rotate(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         column of the inputs is one. n' and R + 1 are whole lines; rows and axes beyond the data, or of rounding, are
         zero.
     """
-    _, n, dim = features.shape
+    groups, n, dim = features.shape
     mean = features.mean(1)  # moved into the bias, which is not penalised
-    centred = pad(features - mean[:, None], (0, -dim % LINE, 0, -n % LINE))
+    shape = (groups, n + -n % LINE, dim + -dim % LINE)
     if n > dim:
-        single = centred.float()
+        single = _centred(features, mean, features.new_zeros(shape, dtype=torch.float32))
         _, axes = torch.linalg.eigh((single.mT @ single).double())  # orthonormal in double: what they turn stays whole
         inputs, axes = (single @ axes.float())[..., -dim:], axes[..., -dim:]
     else:
+        centred = _centred(features, mean, features.new_zeros(shape))
         squares, left = torch.linalg.eigh(centred @ centred.mT)
         squares, left = squares[:, None, 1 - n :], left[..., 1 - n :]  # centred samples span one dimension less
         kept = squares > _NEGLIGIBLE * squares[..., -1:]
@@ -171,12 +181,35 @@ def _rotate(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return inputs, pad(axes[:, :dim], (spare, 0)), mean
 
 
+def _centred(features: Tensor, mean: Tensor, into: Tensor) -> Tensor:
+    _, n, dim = features.shape
+    torch.sub(features, mean[:, None], out=into[:, :n, :dim])
+    return into
+
+
+def _each(fit: Callable[[int], Heads], starts: Sequence[int], numbers: int) -> list[Heads]:
+    """Parts of so many numbers each: large ones by all threads in turn, others side by side, a thread each.
+
+    Which it is depends on a part's size alone: a product may round by its threads, and the bits of a part may not
+    depend on which others there are.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or numbers > ALONE:
+        return [fit(start) for start in starts]
+    try:
+        with ThreadPoolExecutor(min(threads, len(starts)), initializer=lambda: torch.set_num_threads(1)) as pool:
+            return list(pool.map(fit, starts))
+    finally:
+        torch.set_num_threads(threads)  # what threads that are yet to come take over
+
+
 def _height(shape: torch.Size, folds: int, classes: int) -> int:
-    """Groups solved at once: as many as keep their work in CHUNK_BYTES, at least one."""
-    _, n, dim = shape
+    """Groups solved at once: as many as keep their work in CHUNK_BYTES, at least one, in parts of like size."""
+    groups, n, dim = shape
     width = min(n, dim) + 1
     per_group = 4 * (2 * n * width + folds * classes * (8 * n + 8 * width))
-    return max(1, CHUNK_BYTES // per_group)
+    parts = -(-groups // max(1, CHUNK_BYTES // per_group))
+    return -(-groups // max(1, parts))
 
 
 def _join(parts: list[Heads]) -> Heads:

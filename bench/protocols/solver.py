@@ -17,6 +17,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from bench.protocols.products import Products
+
 ABSENT = -1e30  # logit of a class a head has no sample of: finite, so that 0 * ABSENT is 0
 FORCING = 0.1  # a Newton system is solved until its preconditioned residual has fallen to this share,
 SPARED = 0.005  # or until what it could still bring is this share of the tolerance
@@ -31,51 +33,55 @@ _ROUNDING = 2e-6  # relative rounding of an objective in single precision
 class Problem:
     """What is minimised, for every head: 0.5 * |W|^2 (bias column free) + C * sum_i weight_i * loss_i.
 
-    Shapes: inputs [G, n, R] with a last column of ones, own [G, F, 1, n] (the sample's class), others [G, 1, K, n] (one
-    but for that class), weight [G, F, 1, n], offset [G, F, K, 1] (0, or ABSENT). `curved` are the inputs as the Hessian
-    takes them: in half the precision where samples are many, for it only points the way.
+    Shapes: exact, curved and squares [G, n, R] of the inputs, whose last column is ones, own [G, F, 1, n] (the sample's
+    class), mine [G, 1, K, n] (one for that class) and others (one but for it), weight [G, F, 1, n], offset
+    [G, F, K, 1] (0, or ABSENT). `curved` are the inputs as the Hessian takes them, in half the precision where samples
+    are many, for it only points the way, and `squares` those of its diagonal.
     """
 
-    inputs: Tensor
+    exact: Products
+    curved: Products
+    squares: Products
     own: Tensor
-    others: Tensor
+    mine: Tensor
     weight: Tensor
     offset: Tensor
 
     @classmethod
     def build(cls, inputs: Tensor, labels: Tensor, weight: Tensor, present: Tensor) -> Problem:
-        """Of labels [G, n], weight [G, F, n] and present [G, F, K] (whether the head has a sample of the class)."""
+        """Of inputs [G, n, R], labels [G, n], weight [G, F, n] and present [G, F, K] (whether the head has a sample of
+        the class)."""
         folds, classes = present.shape[1:]
         own = labels[:, None, None].expand(-1, folds, -1, -1)
-        onehot = torch.nn.functional.one_hot(labels, classes).mT.to(inputs)
+        mine = torch.nn.functional.one_hot(labels, classes).mT[:, None].to(inputs)
         offset = torch.where(present, 0.0, ABSENT).to(inputs)[..., None]
-        return cls(inputs, own, 1 - onehot[:, None], weight[:, :, None], offset)
+        half = inputs.shape[1] * inputs.shape[2] >= MANY and _fast_in_half(inputs)
+        curved = inputs.bfloat16() if half else inputs
+        rows = folds * classes
+        exact, rough, squares = Products(inputs, rows), Products(curved, rows), Products(curved.square(), rows)
+        return cls(exact, rough, squares, own, mine, weight[:, :, None], offset)
 
     @cached_property
-    def curved(self) -> Tensor:
-        half = self.inputs.shape[1] * self.inputs.shape[2] >= MANY and _fast_in_half(self.inputs)
-        return self.inputs.bfloat16() if half else self.inputs
-
-    @cached_property
-    def squares(self) -> Tensor:
-        return self.curved.square()
+    def others(self) -> Tensor:
+        return 1 - self.mine
 
     def forward(self, theta: Tensor) -> Tensor:
         """Logits [G, F, K, n] less the own class's, linear in the parameters (the offset is not added)."""
-        return self._relative(_product(theta, self.inputs.mT))
+        logits = self.exact.across(theta)
+        return logits.sub_(logits.gather(2, self.own))
 
     def curvature(self, theta: Tensor, probabilities: Tensor, weighted: Tensor) -> Tensor:
         """The Hessian of the weighted losses times theta, [G, F, K, R]."""
-        change = _product(theta, self.curved.mT)
-        change = change.sub_((probabilities * change).sum(2, keepdim=True)).mul_(weighted)
-        return _product(change, self.curved)
+        change = self.curved.across(theta).mul_(weighted)
+        return self.curved.along(change.addcmul_(probabilities, change.sum(2, keepdim=True), value=-1))
+
+    def diagonal(self, variance: Tensor) -> Tensor:
+        """The Hessian's diagonal [G, F, K, R], of the variances [G, F, K, n] of the targets."""
+        return self.squares.along(variance)
 
     def backward(self, values: Tensor) -> Tensor:
         """The transposed product, [G, F, K, n] -> [G, F, K, R]."""
-        return _product(values, self.inputs)
-
-    def _relative(self, logits: Tensor) -> Tensor:
-        return logits.sub_(logits.gather(2, self.own))
+        return self.exact.along(values)
 
 
 @dataclass(frozen=True)
@@ -109,9 +115,7 @@ def follow(problem: Problem, path: Tensor, tolerance: float, max_iterations: int
         tolerance: how far above its minimum an objective may end, as a share of it.
         max_iterations: Newton steps at a C.
     """
-    groups, _, width = problem.inputs.shape
-    _, folds, classes, _ = problem.offset.shape
-    theta = problem.inputs.new_zeros(groups, folds, classes, width)
+    theta = problem.offset.new_zeros(*problem.offset.shape[:3], problem.exact.width)
     found: list[Solution] = []
     for step, C in enumerate(path.unbind(1)):
         known = [solution.theta for solution in found[-KNOWN:]]
@@ -146,12 +150,12 @@ def minimise(
 
 def evaluate(problem: Problem, C: Tensor, theta: Tensor, logits: Tensor) -> Point:
     """Objective, residual (probabilities less targets) and probabilities at parameters and their logits."""
-    loss, residual, probabilities = losses(logits + problem.offset, problem.others)
+    loss, residual, probabilities = losses(logits + problem.offset, problem.mine, problem.others)
     objective = C * (loss * problem.weight).sum((2, 3)) + dot(theta, penalised(theta)) / 2
     return Point(theta, logits, objective, residual, probabilities)
 
 
-def losses(logits: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def losses(logits: Tensor, mine: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy [G, F, 1, n], residual and probabilities [G, F, K, n]; the logits are overwritten."""
     largest = logits.amax(2, keepdim=True).clamp_(min=0)
     wrong = logits.sub_(largest).exp_().mul_(others)
@@ -160,7 +164,6 @@ def losses(logits: Tensor, others: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     total = own + rest
     loss = torch.where(largest > 0, largest + total.log(), rest.log1p())
     wrong = wrong.div_(total)
-    mine = 1 - others
     return loss, torch.addcmul(wrong, mine, rest / total, value=-1), torch.addcmul(wrong, mine, own / total)
 
 
@@ -174,7 +177,7 @@ def newton_direction(
     scale = _spread(C)
     weighted = here.probabilities * problem.weight
     variance = weighted * (1 - here.probabilities)
-    diagonal = scale * _product(variance, problem.squares)
+    diagonal = scale * problem.diagonal(variance)
     diagonal[..., :-1] += 1
     inverse = diagonal.clamp_(min=1e-12).reciprocal_()
     busy = ~done
@@ -232,11 +235,6 @@ def penalised(theta: Tensor) -> Tensor:
 def dot(left: Tensor, right: Tensor) -> Tensor:
     """Inner products [G, F] of parameters [G, F, K, R]."""
     return (left * right).flatten(2).sum(2)
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """[G, F, K, a] times [G, a, b] in the precision of the right, as [G, F, K, b] in that of the left."""
-    return torch.bmm(left.flatten(1, 2).to(right.dtype), right).to(left.dtype).unflatten(1, left.shape[1:3])
 
 
 def _fast_in_half(values: Tensor) -> bool:

@@ -10,6 +10,7 @@ from bench.store.datasets import DataRecord
 from bench.store.keys import canonical_json, content_key, key_of_texts
 from bench.study import versions
 from bench.study.budgets import check_budgets, check_segmentation
+from bench.study.encoders import is_timm
 from bench.study.expand import Setting, expand, judges, layers_of
 from bench.study.few_shot_fits import check_few_shot
 from bench.study.fits import check_finetuning, check_fits
@@ -212,6 +213,8 @@ def _pretraining_texts(study: Study, record: DataRecord, setting: Setting, optio
 
 def _inputs(study: Study, record: DataRecord, setting: Setting) -> dict[str, Any]:
     shared = {"method": type(setting.options).version, "data": versions.DATA}
+    if is_timm(setting.options.encoder_name):
+        shared["timm"] = versions.TIMM
     if setting.options.trains:
         shared["training"] = versions.TRAINING
         if getattr(setting.options, "precision", None) == "bf16":

@@ -20,6 +20,7 @@ from bench.methods.smp_unet import SmpUnetEncoder
 from bench.methods.timm_encoder import TimmEncoder
 from bench.seeds import named_seed
 from bench.study import versions
+from bench.study.encoders import is_timm
 from bench.study.methods import MethodOptions, TrainedOptions
 from bench.training.batches import Batches
 from bench.training.checkpoint import read_checkpoint, save_checkpoint
@@ -160,7 +161,8 @@ class _Training:
         )
         self.identity = {
             "versions": [versions.TRAINING, versions.DATA, options.version]
-            + [versions.BF16] * (options.precision == "bf16"),
+            + [versions.BF16] * (options.precision == "bf16")
+            + [versions.TIMM] * is_timm(options.encoder),
             "options": options.model_dump(mode="json"),
             "seed": seed,
             "pool": len(batches.pool),

@@ -10,7 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from bench.protocols import heads as heads_module
-from bench.protocols import solver
+from bench.protocols import products, solver
 from bench.protocols.heads import Heads, fit_heads
 
 C_GRID = (1e-3, 1e-1, 1.0, 10.0, 1e3)
@@ -102,6 +102,36 @@ def test_groups_apart_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.equal(together.bias, apart.bias)
 
 
+@pytest.mark.parametrize("alone", [heads_module.ALONE, 0])
+def test_threads_share_the_parts_and_are_given_back(monkeypatch: pytest.MonkeyPatch, alone: int) -> None:
+    parts = [blobs(40, 60, 3, seed) for seed in range(5)]
+    features = torch.from_numpy(np.stack([part[0] for part in parts]))
+    labels = torch.from_numpy(np.stack([part[1] for part in parts]))
+    monkeypatch.setattr(heads_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(heads_module, "ALONE", alone)
+    before, seen = torch.get_num_threads(), set()
+    fit = heads_module._fit
+    monkeypatch.setattr(heads_module, "_fit", lambda *what: seen.add(torch.get_num_threads()) or fit(*what))
+    try:
+        torch.set_num_threads(1)
+        expected = fit_heads(features, labels, 3, torch.tensor(C_GRID))
+        seen.clear()
+        torch.set_num_threads(2)
+        found = fit_heads(features, labels, 3, torch.tensor(C_GRID))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == ({1} if alone else {2})
+    if alone:
+        assert torch.equal(found.weight, expected.weight)
+    torch.testing.assert_close(
+        found.objective(features, labels, torch.tensor(C_GRID)),
+        expected.objective(features, labels, torch.tensor(C_GRID)),
+        rtol=2e-5,
+        atol=0,
+    )
+
+
 def test_heads_are_folds_by_regularisers_in_the_order_asked() -> None:
     features, labels = blobs(60, 20, 3)
     kept = torch.from_numpy((np.arange(60)[:, None] % 2 != np.arange(2)).astype(float))[None]
@@ -131,6 +161,18 @@ def test_a_long_path_ends_as_near_as_a_short_one() -> None:
     _, expected = fit_and_judge(*batch(features, labels), 10, path[-1:], tolerance=1e-8)
     assert fitted.converged.all()
     assert float(ends[0, -1]) == pytest.approx(float(expected[0, 0]), rel=2e-5)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_arranged_products_end_where_plain_ones_do(monkeypatch: pytest.MonkeyPatch, half: bool) -> None:
+    features, labels = blobs(300, 40, 5)
+    monkeypatch.setattr(solver, "MANY", 1 if half else 1 << 40)
+    monkeypatch.setattr(solver, "_fast_in_half", lambda values: True)
+    _, expected = fit_and_judge(*batch(features, labels), 5, torch.tensor(C_GRID))
+    monkeypatch.setattr(products, "LARGE", 1)
+    arranged, ends = fit_and_judge(*batch(features, labels), 5, torch.tensor(C_GRID))
+    assert arranged.converged.all()
+    torch.testing.assert_close(ends, expected, rtol=2e-5, atol=0)
 
 
 def test_half_precision_only_points_the_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ class FusionOptions(HeadOptions):
     """
 
     name: ClassVar[str] = "fusion"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     summary: ClassVar[str] = "one head on a layer joined with a partner encoder's features"
     cell_fields: ClassVar[frozenset[str]] = ProtocolOptions.cell_fields | {"fuse", "controls", "pca_dimensions"}
 

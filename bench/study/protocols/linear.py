@@ -27,7 +27,7 @@ class LinearOptions(HeadOptions):
     """
 
     name: ClassVar[str] = "linear"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     summary: ClassVar[str] = "linear classifier on a frozen layer"
 
     solver: Solver = Field(

@@ -19,7 +19,7 @@ class RobustnessOptions(HeadOptions):
     """
 
     name: ClassVar[str] = "robustness"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     summary: ClassVar[str] = "logistic regression on a frozen layer, scored on shifted test images"
     listed: ClassVar[tuple[str, ...]] = ("draw_strategy", "shift", "severity")
 
