@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ _COLOR_MODES = {"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB"
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-Source = Path | bytes  # a file, or what one holds
+Source = Path | str | bytes  # a file, or what one holds
 
 
 class UnreadableError(Exception):
@@ -154,7 +155,7 @@ def _tiff_header(source: Source) -> Header | None:
     """The header of a TIFF that Pillow would not read as it is; None for every other file."""
     if not _is_tiff(source):
         return None
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         height, width, bands, bits, usual = tiff_shape(file)
     if usual:
         return None
@@ -172,16 +173,16 @@ def _tiff_bands(source: Source) -> np.ndarray | None:
     """The bands of such a TIFF; None for every other file."""
     if _tiff_header(source) is None:
         return None
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         return read_bands(file)
 
 
 def _is_tiff(source: Source) -> bool:
     if isinstance(source, bytes):
         return source.startswith(_TIFF_MAGIC)
-    if source.suffix.lower() not in (".tif", ".tiff"):
+    if not str(source).lower().endswith((".tif", ".tiff")):
         return False
-    with source.open("rb") as file:
+    with open(source, "rb") as file:
         return file.read(4).startswith(_TIFF_MAGIC)
 
 
@@ -189,9 +190,8 @@ def _read(source: Source) -> Source:
     """What a file holds; the file itself where that would take much memory."""
     if isinstance(source, bytes):
         return source
-    with open(source, "rb") as file:
-        data = file.read(_WHOLE + 1)
-    return data if len(data) <= _WHOLE else source
+    with open(source, "rb", buffering=0) as file:
+        return file.readall() if os.fstat(file.fileno()).st_size <= _WHOLE else source
 
 
 def _plain_jpeg(source: Source, image_size: int | None, channels: int, like: Header | None) -> np.ndarray | None:

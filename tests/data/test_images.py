@@ -151,12 +151,16 @@ def test_the_fingerprint_is_the_content(tree: Tree) -> None:
     assert build(root).fingerprint != first
 
 
-def test_processes_read_what_one_process_reads(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tree({"ant": 5, "bee": 4})
+@pytest.mark.parametrize(("threads", "seconds"), [(1, 0.0), (3, 0.0), (3, 99.0)], ids=["processes", "both", "threads"])
+def test_threads_and_processes_read_what_one_reads(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, threads: int, seconds: float
+) -> None:
+    root = tree({"ant": 15, "bee": 4})
     (root / "ant/003.png").write_text("broken")
-    alone = build(root, on_error="skip", name="alone")
+    monkeypatch.setattr("bench.data.parts.os.cpu_count", lambda: threads)
+    alone = build(root, on_error="skip", name="alone")  # of one part
     monkeypatch.setattr("bench.data.parts._CHUNK", 2)
-    monkeypatch.setattr("bench.data.parts._PARALLEL_FROM", 0.0)
+    monkeypatch.setattr("bench.data.parts._PARALLEL_FROM", seconds)
     together = build(root, on_error="skip", name="together")
     assert together.fingerprint == alone.fingerprint
     assert together.skipped == alone.skipped
