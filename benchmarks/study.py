@@ -1,6 +1,7 @@
 """A whole study end to end, beside the script that users write today, and beside one process for each cell.
 
     python benchmarks/study.py            # 6 pretrainings x 6 budgets x 5 draws x 4 layers x 2 protocols
+    python benchmarks/study.py --pretrainings 1 --cells 1 --processes 1    # smaller samples: rounds are shorter
     python benchmarks/study.py --quick    # 2 pretrainings, 3 budgets, 2 draws, 2 layers; fewer cells sampled
 
 Ours is `python -m bench.run STUDY` in a fresh results folder: SimCLR at six temperatures on the handwritten digits, a
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ from bench.study.protocols import KnnOptions, LinearOptions
 
 TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 SIDE, FOLDS = 8, 5
+PARTS = ("pretrainings", "cells", "processes")  # of the other side, of which a sample is timed
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a corner of the study")
     parser.add_argument("--rounds", type=int, default=10, help="rounds that are timed")
+    for name in PARTS:
+        parser.add_argument(f"--{name}", type=int, default=None, help="of theirs that are timed in a round")
     parser.add_argument("--output", type=Path, default=None, help="where the JSON goes")
     parser.add_argument("--cell", nargs=3, metavar=("PROTOCOL", "BUDGET", "LAYER"), help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
@@ -275,6 +279,8 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(2)
     asked = QUICK if options.quick else Asked()
+    timed = {name: getattr(options, name) for name in PARTS if getattr(options, name) is not None}
+    asked = replace(asked, **timed)
     write(options.output, {"asked": vars(asked), **measure(asked, options.rounds)})
 
 
