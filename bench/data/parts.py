@@ -107,7 +107,7 @@ def in_parallel(work: Callable[..., T], raw: RawImages, *arguments: object) -> I
     much = False
     with ThreadPoolExecutor(threads) as pool:
         while waiting or (starts and not much):
-            while starts and not much and len(waiting) < 2 * threads:
+            while starts and not much and len(waiting) <= threads:
                 waiting.append(pool.submit(_run, work, raw, starts[0], *arguments))
                 starts = starts[1:]
             yield waiting.popleft().result()

@@ -28,7 +28,7 @@ class SegmentationOptions(ClassMapOptions):
     """
 
     name: ClassVar[str] = "segmentation"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "decoder on the encoder's maps, trained on the masks of a few images"
     dense: ClassVar[bool] = True
     budget_unit: ClassVar[tuple[str, str]] = ("labelled image", "labelled images")
