@@ -43,7 +43,7 @@ class Surface:
     classes: int = 10
 
 
-QUICK = Surface(budgets=(1, 5, 20, 0), draws=2, layers=2, C=(1e-3, 1e-1, 1.0, 1e1, 1e3), images=2_000, dim=128)
+QUICK = Surface(budgets=(1, 5, 20, 0), draws=2, layers=2, C=(1e-3, 1e-1, 1.0, 1e1, 1e3), images=6_000, dim=192)
 
 
 @dataclass(frozen=True)

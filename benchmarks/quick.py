@@ -63,6 +63,11 @@ CORNERS = (
         ("--quick", "--cores", "1", "--rounds", "6", "--steps", "1"),
         lambda found: {"step": found["sizes"][0]["sides"]["ours"]["speed"][0]},
     ),
+    Corner(
+        "mae",
+        ("--quick", "--cores", "1", "--rounds", "6", "--steps", "1", "--precision", "bf16"),
+        lambda found: {"step, bf16": found["sizes"][0]["sides"]["ours"]["speed"][0]},
+    ),
 )
 
 
@@ -98,7 +103,7 @@ def verdict(name: str, found: float, committed: Ratios) -> tuple[str, bool]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="write the ratios into quick.json")
-    parser.add_argument("--only", choices=[corner.script for corner in CORNERS], default=None)
+    parser.add_argument("--only", choices=sorted({corner.script for corner in CORNERS}), default=None)
     options = parser.parse_args()
     committed: Ratios = json.loads(COMMITTED.read_text()) if COMMITTED.exists() else {}
     began, found, fallen = time.perf_counter(), {}, 0
