@@ -1,9 +1,8 @@
 """Training steps of SwAV and DINO with multi-crop against lightly's modules for the same losses.
 
     python benchmarks/pretext.py            # ResNet-18 and ViT-Ti at 64 px, batches of 32
-    python benchmarks/pretext.py --quick    # ViT-Ti, batches of 4
-
     python benchmarks/pretext.py --precision bf16
+    python benchmarks/pretext.py --quick    # ViT-Ti, batches of 4
 
 Both sides take the same crops (augmentation is excluded), have networks and heads of the same sizes from timm, and take
 a step of the same fused AdamW. Theirs is written as lightly's examples are: each crop goes through the network alone,

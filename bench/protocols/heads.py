@@ -29,7 +29,7 @@ SELECTION_TOLERANCE = 1e-4
 SCORED_TOLERANCE = 2e-6  # of heads whose probabilities are scored: a flat objective hides what a log loss shows
 MAX_ITERATIONS = 200
 CHUNK_BYTES = 1 << 23  # of the groups that are solved in step; more fall out of the caches
-ALONE = 1 << 23  # numbers of a part from which all threads work on it
+ALONE = 1 << 23  # numbers of a group from which all threads work on it
 LINE = 16  # numbers of single precision in a cache line
 _NEGLIGIBLE = 1e-12  # squared singular value, relative to the largest, below which an axis holds rounding only
 
@@ -105,7 +105,7 @@ def fit_heads(
         rows = slice(start, start + height)
         return _fit(features[rows], labels[rows], n_classes, C[rows], weights[rows], tolerance, max_iterations)
 
-    return _join(_each(fit, range(0, groups, height), height * n * features.shape[2]))
+    return _join(_each(fit, range(0, groups, height), features))
 
 
 def _fit(
@@ -187,14 +187,14 @@ def _centred(features: Tensor, mean: Tensor, into: Tensor) -> Tensor:
     return into
 
 
-def _each(fit: Callable[[int], Heads], starts: Sequence[int], numbers: int) -> list[Heads]:
-    """Parts of so many numbers each: large ones by all threads in turn, others side by side, a thread each.
+def _each(fit: Callable[[int], Heads], starts: Sequence[int], features: Tensor) -> list[Heads]:
+    """The parts that begin there: of large groups by all threads in turn, others side by side, a thread each.
 
-    Which it is depends on a part's size alone: a product may round by its threads, and the bits of a part may not
-    depend on which others there are.
+    Which it is depends on the size of a group alone: a product may round by its threads, and the bits of a group may
+    not depend on which others there are. On a GPU they go in turn.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or numbers > ALONE:
+    if threads == 1 or features.device.type != "cpu" or features[0].numel() > ALONE:
         return [fit(start) for start in starts]
     try:
         with ThreadPoolExecutor(min(threads, len(starts)), initializer=lambda: torch.set_num_threads(1)) as pool:

@@ -102,12 +102,13 @@ def test_groups_apart_have_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.equal(together.bias, apart.bias)
 
 
-@pytest.mark.parametrize("alone", [heads_module.ALONE, 0])
-def test_threads_share_the_parts_and_are_given_back(monkeypatch: pytest.MonkeyPatch, alone: int) -> None:
+@pytest.mark.parametrize("chunk", [1, heads_module.CHUNK_BYTES])
+@pytest.mark.parametrize("alone", [40 * 60, 40 * 60 - 1])  # a group's numbers, and one less
+def test_threads_share_the_parts_and_are_given_back(monkeypatch: pytest.MonkeyPatch, alone: int, chunk: int) -> None:
     parts = [blobs(40, 60, 3, seed) for seed in range(5)]
     features = torch.from_numpy(np.stack([part[0] for part in parts]))
     labels = torch.from_numpy(np.stack([part[1] for part in parts]))
-    monkeypatch.setattr(heads_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(heads_module, "CHUNK_BYTES", chunk)
     monkeypatch.setattr(heads_module, "ALONE", alone)
     before, seen = torch.get_num_threads(), set()
     fit = heads_module._fit
@@ -121,8 +122,9 @@ def test_threads_share_the_parts_and_are_given_back(monkeypatch: pytest.MonkeyPa
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert seen == ({1} if alone else {2})
-    if alone:
+    side_by_side = alone == 40 * 60
+    assert seen == ({1} if side_by_side else {2})
+    if side_by_side:
         assert torch.equal(found.weight, expected.weight)
     torch.testing.assert_close(
         found.objective(features, labels, torch.tensor(C_GRID)),
