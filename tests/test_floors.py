@@ -122,6 +122,12 @@ def test_the_driver_of_a_study_loads_no_torch() -> None:
     assert result.stdout.strip() == "False"
 
 
+def test_what_waits_for_a_trial_loads_neither_torch_nor_images() -> None:
+    code = "import bench.engine.work, sys; print([m for m in ('torch', 'scipy', 'PIL') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
 def test_no_file_name_shadows_a_library() -> None:
     assert not {path.name for path in ROOT.glob("*.py")}
 

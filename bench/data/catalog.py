@@ -18,14 +18,12 @@ from bench.data.folders import read_folder
 from bench.data.hub import read_hub
 from bench.data.images import ImageStore
 from bench.data.infrared import read_infrared_solar
-from bench.data.land_cover import read_land_cover
 from bench.data.near import grey_copies, near_clusters, perceptual_hashes
 from bench.data.partition import draws_splits, is_partition, partition
 from bench.data.place import DataPlugin, accept_place
 from bench.data.raw import TRAIN, RawImages
 from bench.data.readers import read_cifar10, read_digits, read_eurosat, read_fashion_mnist, read_stl10
 from bench.data.shape import ImageShape
-from bench.data.shape_scenes import read_shape_scenes
 from bench.data.shards import read_shards
 from bench.data.source import data_key, source_key
 from bench.data.splits import Splits, Strategy, load_splits, splits_path
@@ -41,6 +39,12 @@ from bench.study.spec import DataSpec
 
 Read = Callable[[DataSpec], RawImages]
 
+
+def _late(address: str) -> Read:
+    """A reader that is imported when it reads: scipy.ndimage takes a quarter of a second of every process."""
+    return lambda spec: load_reference(address)(spec)
+
+
 _BUILT_IN: dict[str, Read] = {
     "digits": read_digits,
     "fashion_mnist": read_fashion_mnist,
@@ -53,8 +57,8 @@ _BUILT_IN: dict[str, Read] = {
     "oxford_pets": read_pets,
     "voc": read_voc,
     "masks": read_masks,
-    "land_cover": read_land_cover,
-    "shape_scenes": read_shape_scenes,
+    "land_cover": _late("bench.data.land_cover:read_land_cover"),
+    "shape_scenes": _late("bench.data.shape_scenes:read_shape_scenes"),
     "folder": lambda spec: read_folder(Path(str(spec.root)).expanduser()),
     "table": lambda spec: read_table(Path(str(spec.root))),
     "coco": lambda spec: read_coco(Path(str(spec.root))),

@@ -140,7 +140,6 @@ class _Run:
         self.console = console
 
     def run(self, todo: list[Pretraining], searches: list[Search]) -> Summary:
-        from bench.engine.search import run_searches
         from bench.engine.tasks import Tasks
 
         counts = self._counts(todo, searches)
@@ -151,20 +150,25 @@ class _Run:
         ):
             for pretraining in todo:
                 tasks.submit(pretraining, pretraining.missing(self.present))
-            unfinished = run_searches(
-                self.plan.study,
-                self.plan.record,
-                self.site,
-                searches,
-                self._slots(),
-                on_trial=lambda search, record: self._on_trial(search, record, progress, tasks),
-            )
+            unfinished = self._search(searches, progress, tasks) if searches else {}
             failed = tasks.wait()
         refresh(self.root)  # what other nodes wrote
         # The keys behind the searches are known now.
         self.plan = build_plan(self.plan.study, self.plan.record, trial_records(self.root))
         write_manifest(self.root, self.plan)
         return Summary(self.key, counts.total + counts.trials, failed, unfinished)
+
+    def _search(self, searches: list[Search], progress: Progress, tasks: Tasks) -> dict[str, str]:
+        from bench.engine.search import run_searches  # Tune is slow to import; the first tasks start meanwhile
+
+        return run_searches(
+            self.plan.study,
+            self.plan.record,
+            self.site,
+            searches,
+            self._slots(),
+            on_trial=lambda search, record: self._on_trial(search, record, progress, tasks),
+        )
 
     def _counts(self, todo: list[Pretraining], searches: list[Search]) -> Counts:
         behind = sum(self.plan.study.seeds if search.setting.options.seeded else 1 for search in searches)

@@ -29,6 +29,7 @@ from bench.engine import work
 from bench.engine.site import Site
 from bench.engine.trial_record import keep_record, rungs
 from bench.seeds import named_seed
+from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord
 from bench.study.axes import Distribution
 from bench.study.plan import Search, TrialRecord
@@ -36,7 +37,6 @@ from bench.study.spec import Study
 
 STARTUP_TRIALS = 2  # TPE's default of 10 would make a short search pure chance
 MAX_FAILURES = 2  # of the machine, per trial
-_DRIVER_BYTES = 2**20
 
 OnTrial = Callable[[Search, TrialRecord], None]
 
@@ -85,11 +85,12 @@ def _tune(
 ) -> None:
     searcher = SettingSearch(study, running, site, on_trial)
     searches = {key: item.search for key, item in running.items()}
-    trial = partial(work.trial, study=study, record=record, site=site, searches=searches)
+    pool = work.open_pool(site)
+    trial = partial(work.trial, study=study, record=record, site=site, searches=searches, pool=pool)
     storage = tempfile.mkdtemp(prefix="bench-tune-")  # Tune wants a folder; the records are in the store
     try:
         tune.Tuner(
-            tune.with_resources(trial, _trial_resources(study)),
+            tune.with_resources(trial, work.trial_resources(site)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=SettingPruner(searcher),
@@ -108,15 +109,6 @@ def _tune(
         ).fit()
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-
-
-def _trial_resources(study: Study) -> dict[str, float]:
-    if study.resources.workers:
-        # The worker group holds the cores and its driver only waits. A share of a core, however small, would leave too
-        # little for a group that needs them all; Tune wants some resource, and an actor never gives it back.
-        return {"memory": float(_DRIVER_BYTES)}
-    resources = {"CPU": float(study.resources.cpus_per_worker)}
-    return resources | ({"GPU": study.resources.gpus_per_worker} if study.resources.gpus_per_worker else {})
 
 
 def _quiet() -> None:
@@ -240,6 +232,7 @@ class SettingSearch(Searcher):
             record = TrialRecord(record.number, live.params, None, "pruned", record.seconds)
             curve = sorted(live.study.get_trials()[live.number].intermediate_values.items())
             keep_record(self._site, self._study, item.search, record, curve)
+            Artifacts(self._site.root).remove("checkpoints", result["key"])
         return record
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.data.catalog import Dataset, open_dataset
 from bench.store.mirror import open_place, place_of
 from bench.study.spec import DataSpec, Resources
+
+if TYPE_CHECKING:  # a site travels through processes that open no images
+    from bench.data.catalog import Dataset
 
 
 @dataclass(frozen=True)
@@ -53,4 +56,6 @@ def _arrived(place: str, data: DataSpec, resources: Resources, loggers: tuple[st
 
 @lru_cache(maxsize=2)
 def _open(data: DataSpec, root: Path) -> Dataset:
+    from bench.data.catalog import open_dataset
+
     return open_dataset(data, root)

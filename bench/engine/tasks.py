@@ -43,7 +43,9 @@ class Tasks:
         self._broken: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._gather, name="bench-tasks", daemon=True)
-        self._remote = ray.remote(work.units).options(name="run_units", max_retries=MAX_RETRIES, **_resources(site))
+        self._remote = ray.remote(work.units).options(
+            name="run_units", max_retries=MAX_RETRIES, **work.task_resources(site)
+        )
 
     def __enter__(self) -> Tasks:
         self._thread.start()
@@ -120,10 +122,3 @@ def _why(error: RayError) -> str:
     cause = error.cause if isinstance(error, RayTaskError) else error
     said = (redacted(str(cause)).strip().splitlines() or [""])[0]
     return f"{type(cause).__name__}: {said}" if said else type(cause).__name__
-
-
-def _resources(site: Site) -> dict[str, float]:
-    asked = site.resources
-    if asked.workers:  # the worker group holds the cores while it trains; the evaluation after it is short
-        return {"num_cpus": 0}
-    return {"num_cpus": asked.cpus_per_worker} | ({"num_gpus": asked.gpus_per_worker} if asked.gpus_per_worker else {})

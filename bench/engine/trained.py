@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -141,14 +140,3 @@ def device_name(site: Site) -> str:
     if site.device == "cuda":
         return torch.cuda.get_device_name()
     return f"cpu, {site.resources.cpus_per_worker} thread{'s' if site.resources.cpus_per_worker > 1 else ''}"
-
-
-def epoch_hook(hook: Callable[[int, Method], Any], epochs: tuple[int, ...]) -> OnEpoch:
-    """An `on_epoch` that calls `hook(epoch, method)` after these epochs and never stops the training itself."""
-
-    def on_epoch(report: EpochReport) -> bool:
-        if report.epoch in epochs:
-            hook(report.epoch, report.method)
-        return True
-
-    return on_epoch

@@ -1,4 +1,4 @@
-"""One trial of a search, in its own process: train on the search seed, score on validation images, keep the record."""
+"""A stretch of a trial, in its own process: train on the search seed, score on validation images, keep the record."""
 
 from __future__ import annotations
 
@@ -6,83 +6,114 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ray import tune
-
 from bench.engine.pretrain import ensure_trained
 from bench.engine.probe import score
 from bench.engine.site import Site
-from bench.engine.trained import OnEpoch, epoch_hook, train
-from bench.engine.trial_record import keep_record, rungs
-from bench.methods.base import Method
+from bench.engine.trained import OnEpoch, train
+from bench.engine.trial_record import Standing, keep_record, rungs
 from bench.methods.encoder import Encoder, load_encoder
 from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord
 from bench.store.secrets import said
 from bench.study.plan import Search, TrialRecord, pretrain_key
 from bench.study.spec import Study
+from bench.training.loop import EpochReport
 
 WORST = -1.0  # what Tune is told of a diverged trial; the record says null
 
 
-def run_trial(
-    config: dict[str, Any], *, study: Study, record: DataRecord, site: Site, searches: Mapping[str, Search]
-) -> None:
-    """Trains one setting with the proposed nuisances and reports its objective.
+def run_stretch(
+    study: Study,
+    record: DataRecord,
+    site: Site,
+    search: Search,
+    number: int,
+    parameters: Mapping[str, Any],
+    before: Standing | None,
+) -> Standing:
+    """Trains one setting with the proposed nuisances to its next rung, or to its end, and scores it there.
 
-    The search seed is never a reported one: the best of several trials flatters the seed it was found on. An error of
-    ours is reported as the state `failed`, so that Tune repeats only what the machine broke.
+    The search seed is never a reported one: the best of several trials flatters the seed it was found on. At a rung the
+    checkpoint is kept, from which the next stretch goes on, in this process or another. An error of ours is the state
+    `failed`, so that Tune repeats only what the machine broke.
+
+    Args:
+        before: where the trial stood behind its last stretch; None for the first.
     """
     began = time.perf_counter()
     try:
-        search = searches[config["search_key"]]
-        _Trial(study, record, site, search, config["number"], config["parameters"]).run()
+        return _Trial(study, record, site, search, number, parameters, before).run()
     except Exception as error:
-        report(began, WORST, 0, "failed", said(error))
-
-
-def report(began: float, value: float, epoch: int, state: str, reason: str | None = None) -> None:
-    """Tells Tune where the trial that began then stands."""
-    seconds = time.perf_counter() - began
-    tune.report({"objective": value, "epoch": epoch, "state": state, "reason": reason, "seconds": seconds})
+        return Standing(WORST, 0, "failed", said(error), time.perf_counter() - began)
 
 
 class _Trial:
     def __init__(
-        self, study: Study, record: DataRecord, site: Site, search: Search, number: int, parameters: Mapping[str, Any]
+        self,
+        study: Study,
+        record: DataRecord,
+        site: Site,
+        search: Search,
+        number: int,
+        parameters: Mapping[str, Any],
+        before: Standing | None,
     ) -> None:
+        self.began = time.perf_counter()
         self.study, self.site, self.search = study, site, search
         self.number, self.parameters = number, parameters
         self.options = search.setting.with_nuisances(parameters)
         self.key = pretrain_key(study, record, search.setting, self.options, f"search {study.search.seed}")
-        self.curve: list[tuple[float, float]] = []
-        self.began = time.perf_counter()
+        self.curve = list(before.curve) if before else []
+        self.reached, self.seconds = (before.epoch, before.seconds) if before else (0, 0.0)
 
-    def run(self) -> None:
-        epochs = rungs(self.search) if self.study.search.pruner != "none" else ()
+    def run(self) -> Standing:
+        state = "failed"
         try:
-            status, reason, encoder = self._train(epoch_hook(self._at_rung, epochs))
-        finally:  # a pruned trial leaves by SystemExit
-            Artifacts(self.site.root).remove("checkpoints", self.key)
+            status, reason, encoder = self._train()
+            state = {"ok": "complete", "pruned": "running"}.get(status, status)
+        finally:
+            if state != "running":
+                Artifacts(self.site.root).remove("checkpoints", self.key)
+        if state == "running":  # stopped at a rung
+            epoch, value = self.curve[-1]
+            return self._standing(value, int(epoch), state)
         last = getattr(self.options, "epochs", 0)
-        value = None if encoder is None else self._score(encoder, last)
-        state = "complete" if status == "ok" else "diverged"
-        made = TrialRecord(self.number, self.parameters, value, state, time.perf_counter() - self.began)
+        found = None if encoder is None else self._score(encoder, last)
+        standing = self._standing(WORST if found is None else found, last, state, reason)
+        made = TrialRecord(self.number, self.parameters, found, state, standing.seconds)
         keep_record(self.site, self.study, self.search, made, self.curve, reason)
-        report(self.began, WORST if value is None else value, last, state, reason)
+        return standing
 
-    def _at_rung(self, epoch: int, method: Method) -> None:
-        report(self.began, self._score(method.encoder(), epoch), epoch, "running")
+    def _standing(self, objective: float, epoch: int, state: str, reason: str | None = None) -> Standing:
+        seconds = self.seconds + time.perf_counter() - self.began
+        return Standing(objective, epoch, state, reason, seconds, self.key, tuple(self.curve))
 
     def _score(self, encoder: Encoder, epoch: int) -> float:
         value = score(encoder, self.site.dataset(), self.study.search.parsed_objective)
         self.curve.append((epoch, value))
         return value
 
-    def _train(self, on_epoch: OnEpoch) -> tuple[str, str | None, Encoder | None]:
-        """Status, reason and the trained encoder (None if it diverged)."""
+    def _train(self) -> tuple[str, str | None, Encoder | None]:
+        """Status, reason and the trained encoder (None unless the training came to its end)."""
         name = self.search.setting.method
         if self.site.resources.workers:
             folder, trained = ensure_trained(self.site, self.key, name, self.options)
             return trained.status, trained.reason, load_encoder(folder) if trained.status == "ok" else None
-        method, result = train(self.site, self.key, name, self.options, on_epoch=on_epoch)
+        method, result = train(self.site, self.key, name, self.options, on_epoch=self._on_epoch())
         return result.status, result.reason or None, method.encoder() if result.status == "ok" else None
+
+    def _on_epoch(self) -> OnEpoch:
+        """Scores the encoder and stops at the rungs that are still to come."""
+        ahead = [rung for rung in rungs(self.search) if rung > self.reached] if self._is_pruned else []
+
+        def on_epoch(report: EpochReport) -> bool:
+            if report.epoch not in ahead:
+                return True
+            self._score(report.method.encoder(), report.epoch)
+            return False
+
+        return on_epoch
+
+    @property
+    def _is_pruned(self) -> bool:
+        return self.study.search.pruner != "none"

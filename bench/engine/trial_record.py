@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.engine.site import Site
 from bench.store.trials import write_trial
 from bench.study.plan import Search, TrialRecord
 from bench.study.spec import Study
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a trial stands behind a stretch of it: what Tune is told, and what the next stretch goes on from."""
+
+    objective: float
+    epoch: int
+    state: str  # running, where Tune may end it; complete, diverged, failed
+    reason: str | None
+    seconds: float  # of all its stretches
+    key: str = ""  # of its pretraining: where its checkpoint lies while it is running
+    curve: tuple[tuple[float, float], ...] = ()  # epochs and objectives so far
+
+    def told(self) -> dict[str, Any]:
+        """What Tune is told."""
+        return {name: value for name, value in asdict(self).items() if name != "curve"}
 
 
 def rungs(search: Search) -> tuple[int, ...]:

@@ -112,7 +112,8 @@ def pretrain(
         checkpoint: file to continue from where it exists, and to write to; rank 0 reads and writes.
         checkpoint_seconds: wall seconds between writes.
         checkpoint_end: whether to write behind the last step too, for a pretraining of several trainings.
-        on_epoch: called on every worker behind every epoch; where any worker's call returns False, all stop.
+        on_epoch: called on every worker behind every epoch; where any worker's call returns False, all stop, with a
+            checkpoint from which another call goes on.
 
     Raises:
         UserError: the batch does not fit the pool or the workers, or the memory, and cannot be taken in parts.
@@ -126,7 +127,7 @@ def pretrain(
     training = _Training(method, options, seed, batches, rank, world, torch.device(device))
     training.resume(checkpoint)
     result = training.run(checkpoint, checkpoint_seconds, on_epoch)
-    if checkpoint is not None and checkpoint_end and result.status == "ok":
+    if checkpoint is not None and (result.status == "pruned" or (checkpoint_end and result.status == "ok")):
         training.save(checkpoint)
     return result
 

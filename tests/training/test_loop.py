@@ -150,6 +150,18 @@ def test_on_epoch_can_stop(make: Make, images: np.ndarray) -> None:
     assert len(result.losses) == 2
 
 
+def test_a_training_that_was_stopped_goes_on(make: Make, images: np.ndarray, tmp_path: Path) -> None:
+    whole, options = make("simclr")
+    straight = pretrain(whole, images, options, 1)
+    checkpoint = tmp_path / "checkpoint.pt"
+    stopped, _ = make("simclr")
+    pretrain(stopped, images, options, 1, checkpoint=checkpoint, on_epoch=lambda report: report.epoch < 2)
+    resumed, _ = make("simclr")
+    result = pretrain(resumed, images, options, 1, checkpoint=checkpoint)
+    assert result.step_losses == straight.step_losses
+    assert torch.equal(weights(resumed), weights(whole))
+
+
 def test_what_does_not_train_is_left_as_it_is(images: np.ndarray) -> None:
     options = RandomInitOptions()
     method = build_method("random_init", options, ImageShape(1, 8, 8), [0.3], [0.3], 0)
