@@ -4,9 +4,10 @@
     python benchmarks/scheduling.py --quick    # 300 units; 20 trials in 4 settings
 
 Units: pretrainings that return at once, through `Tasks` (submitted, gathered, received one by one), beside as many
-plain Ray tasks got with one `ray.get`. Each carries its plan and the two units of it, as in a study. Trials: functions
-that report one number, through `run_searches` (Tune, one Optuna study a setting), beside Tune alone with its own random
-sampler, reused actors and the environment that bench gives Ray (no loggers of Tune's). The sides take turns on one
+plain Ray tasks got with one `ray.get`. Each carries its plan and the two units of it, as in a study. Trials: of one
+number each, through `run_searches` (Tune, one Optuna study a setting, and a task for what a trial does), beside Tune
+alone with its own random sampler, reused actors that do it themselves, and the environment that bench gives Ray (no
+loggers of Tune's). The sides take turns on one
 local Ray of as many CPUs as `--cpus`, which is started before and not timed. The processor seconds are the driver's
 alone: Ray's processes are no children that end. So the wall seconds are the ones to compare, on a machine at rest.
 """
@@ -36,6 +37,7 @@ import bench.engine.tasks
 import bench.engine.work
 from bench.engine.outcome import Outcome
 from bench.engine.site import Site
+from bench.engine.trial_record import Standing
 from bench.study.load import parse_study
 from bench.study.plan import Pretraining, build_plan
 from bench.study.spec import Study
@@ -49,7 +51,11 @@ def trivial_unit(site: Site, pretraining: Pretraining, units: Sequence[Any]) -> 
     return Outcome(pretraining.label, "ok", None, 0, 0.0)
 
 
-def trivial_trial(config: dict[str, Any], **given: Any) -> None:
+def trivial_stretch(*given: Any) -> Standing:
+    return Standing(0.5, 1, "complete", None, 0.0)
+
+
+def trivial_trial(config: dict[str, Any]) -> None:
     tune.report({"objective": 0.5, "epoch": 1, "state": "complete", "reason": None, "seconds": 0.0})
 
 
@@ -174,7 +180,7 @@ def main() -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-    bench.engine.work.units, bench.engine.work.trial = trivial_unit, trivial_trial
+    bench.engine.work.units, bench.engine.work.stretch = trivial_unit, trivial_stretch
     summary: dict[str, Any] = {"cpus": options.cpus}
     if options.only != "search":
         summary["units"] = measure_units(options.units, options.rounds)

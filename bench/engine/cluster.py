@@ -16,6 +16,7 @@ _ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "20000",  # a process that has loaded PyTorch waits for the next trial
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a path that the user gave as relative stays so
     "RAY_AIR_NEW_OUTPUT": "0",

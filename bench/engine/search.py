@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import optuna
+import ray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -85,12 +86,12 @@ def _tune(
 ) -> None:
     searcher = SettingSearch(study, running, site, on_trial)
     searches = {key: item.search for key, item in running.items()}
-    pool = work.open_pool(site)
-    trial = partial(work.trial, study=study, record=record, site=site, searches=searches, pool=pool)
+    pool = work.open_pool(site, min(slots, len(running)))  # one trial of a setting at a time
+    given = ray.put(work.Given(study, record, site, searches, pool))
     storage = tempfile.mkdtemp(prefix="bench-tune-")  # Tune wants a folder; the records are in the store
     try:
         tune.Tuner(
-            tune.with_resources(trial, work.trial_resources(site)),
+            tune.with_resources(partial(work.trial, given=given), work.trial_resources(site)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=SettingPruner(searcher),

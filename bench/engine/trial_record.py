@@ -26,8 +26,9 @@ class Standing:
     curve: tuple[tuple[float, float], ...] = ()  # epochs and objectives so far
 
     def told(self) -> dict[str, Any]:
-        """What Tune is told."""
-        return {name: value for name, value in asdict(self).items() if name != "curve"}
+        """What Tune is told; that a trial is done, too: else it asks once more."""
+        told = {name: value for name, value in asdict(self).items() if name != "curve"}
+        return told | {"done": self.state != "running"}
 
 
 def rungs(search: Search) -> tuple[int, ...]:

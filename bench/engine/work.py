@@ -7,7 +7,11 @@ still starting when another comes free: were starting as long as a trial, it wou
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import ray
@@ -21,6 +25,8 @@ from bench.study.plan import Pretraining, Search, Unit
 from bench.study.spec import Study
 
 _WAITER_BYTES = 2**20
+_TOGETHER_SECONDS = 5.0  # that the first trial waits for the processes of the others, where it is shorter
+_POLL_SECONDS = 0.02
 
 Stretch = Callable[[Study, DataRecord, Site, Search, int, Mapping[str, Any], Standing | None], Standing]
 
@@ -42,41 +48,57 @@ def stretch(
     before: Standing | None,
 ) -> Standing:
     """`bench.engine.trial.run_stretch`."""
+    # Read by libraries when they are loaded, for good; to a task that holds no core itself Ray says 1.
+    os.environ["OMP_NUM_THREADS"] = str(site.resources.cpus_per_worker)
     from bench.engine.trial import run_stretch
 
     return run_stretch(study, record, site, search, number, parameters, before)
 
 
-def trial(
-    config: dict[str, Any],
-    *,
-    study: Study,
-    record: DataRecord,
-    site: Site,
-    searches: Mapping[str, Search],
-    pool: Any,
-) -> None:
+@dataclass(frozen=True)
+class Given:
+    """What all trials of a study's searches are given."""
+
+    study: Study
+    record: DataRecord
+    site: Site
+    searches: Mapping[str, Search]
+    pool: Any  # the handle of a `Pool`; None where trials train in the process that Tune starts
+
+
+def trial(config: dict[str, Any], *, given: ray.ObjectRef) -> None:
     """What Tune runs: has a trial trained stretch by stretch, and tells Tune where it stands behind each.
 
     Args:
-        pool: the handle of a `Pool`; None where trials train in the process that Tune starts.
+        given: of a `Given`.
     """
     from ray import tune
 
-    search = searches[config["search_key"]]
-    train: Stretch = stretch if pool is None else lambda *given: ray.get(pool.run.remote(*given))
+    all_are = _got(given)
+    study, record, site, search = all_are.study, all_are.record, all_are.site, all_are.searches[config["search_key"]]
+    train: Stretch = stretch
+    if all_are.pool is not None:
+        context = ray.get_runtime_context()
+        place = context.get_node_id(), context.get_actor_id()
+        train = lambda *what: ray.get(all_are.pool.run.remote(*place, *what))  # noqa: E731
     standing: Standing | None = None
     while standing is None or standing.state == "running":
         standing = train(study, record, site, search, config["number"], config["parameters"], standing)
         tune.report(standing.told())
 
 
-def trains_in_place(site: Site) -> bool:
-    """Whether trials train in the processes that Tune starts for them.
+@lru_cache(maxsize=1)
+def _got(given: ray.ObjectRef) -> Given:
+    found: Given = ray.get(given)
+    return found
 
-    On a GPU: Ray ends the process of a task that was given one, and keeps that of an actor.
+
+def trains_in_place(site: Site) -> bool:
+    """Whether trials train in the processes that Tune starts for them, or in groups of workers that those start.
+
+    On a GPU they do: Ray ends the process of a task that was given one, and keeps that of an actor.
     """
-    return bool(site.resources.gpus_per_worker) and not site.resources.workers
+    return bool(site.resources.gpus_per_worker or site.resources.workers)
 
 
 def task_resources(site: Site) -> dict[str, float]:
@@ -88,12 +110,17 @@ def task_resources(site: Site) -> dict[str, float]:
 
 
 def trial_resources(site: Site) -> dict[str, float]:
-    """What a process that Tune starts for trials holds, in the words of Tune."""
-    if trains_in_place(site):
-        return {"CPU": float(site.resources.cpus_per_worker), "GPU": site.resources.gpus_per_worker}
-    # It only waits. A share of a core, however small, would leave too little for work that needs them all; Tune wants
-    # some resource, and an actor never gives it back.
-    return {"memory": float(_WAITER_BYTES)}
+    """What a process that Tune starts for trials holds, in the words of Tune, while it trains or waits.
+
+    Were the cores held by what it waits for, nothing would keep Tune from starting processes for trials that are over
+    by the time they stand.
+    """
+    asked = site.resources
+    if asked.workers:
+        # The worker group holds the cores and its driver only waits. A share of a core, however small, would leave too
+        # little for a group that needs them all; Tune wants some resource, and an actor never gives it back.
+        return {"memory": float(_WAITER_BYTES)}
+    return {"CPU": float(asked.cpus_per_worker)} | ({"GPU": asked.gpus_per_worker} if asked.gpus_per_worker else {})
 
 
 class Pool:
@@ -103,19 +130,36 @@ class Pool:
     that no other task takes.
     """
 
-    def __init__(self, stretch: Stretch, resources: Mapping[str, float]) -> None:
-        self._task = ray.remote(stretch).options(name="run_trial", max_retries=0, **resources)
+    def __init__(self, stretch: Stretch, waiters: int) -> None:
+        """Starts nothing yet.
 
-    async def run(self, *given: Any) -> Standing:
-        """The stretch; a process or a node that dies under it is an error here."""
-        found: Standing = await self._task.remote(*given)
+        Args:
+            waiters: processes that Tune will have at once.
+        """
+        self._task = ray.remote(stretch)
+        self._waiters, self._seen = waiters, set[str]()
+        self._began = float("inf")
+
+    def run(self, node: str, waiter: str, *what: Any) -> Standing:
+        """The stretch, on the cores that the waiter holds on this node; what dies under it is an error here."""
+        self._seen.add(waiter)
+        self._began = min(self._began, time.monotonic())
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        task = self._task.options(name="run_trial", max_retries=0, num_cpus=0, scheduling_strategy=there)
+        found: Standing = ray.get(task.remote(*what))
+        # Were this waiter free before the others stand, Tune would give it the trial that one of them is started for,
+        # end that one, and start another for the next trial, as long as trials are shorter than starting.
+        while len(self._seen) < self._waiters and time.monotonic() - self._began < _TOGETHER_SECONDS:
+            time.sleep(_POLL_SECONDS)
         return found
 
 
-def open_pool(site: Site) -> Any:
+def open_pool(site: Site, waiters: int) -> Any:
     """The handle of a pool beside this process; None where trials train in the processes that Tune starts."""
     if trains_in_place(site):
         return None
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    beside = ray.remote(Pool).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
-    return beside.remote(stretch, task_resources(site))
+    beside = ray.remote(Pool).options(
+        num_cpus=0, max_restarts=-1, max_concurrency=waiters + 1, scheduling_strategy=here
+    )
+    return beside.remote(stretch, waiters)

@@ -133,12 +133,14 @@ def test_trials_run_as_tasks_and_are_ended_at_their_rung(tmp_path: Path, monkeyp
     assert [path.name for path in Artifacts(tmp_path).path("checkpoints", "0").parent.iterdir()] == [f"{0:032d}"]
     _, fork, resources = (tmp_path / "said.txt").read_text().split(" ", 2)
     assert fork == "None", "a task has the environment of a process of Tune's, and a process to itself"
-    assert resources == "{'CPU': 1.0}"
+    assert resources == "{}", "the cores are held by the process that waits"
 
 
-def test_what_waits_for_a_trial_loads_nothing(tmp_path: Path) -> None:
-    assert set(work.trial_resources(Site(tmp_path, *of_resources()))) == {"memory"}
-    assert set(work.trial_resources(Site(tmp_path, *of_resources(workers=2)))) == {"memory"}
+def test_what_a_process_of_tunes_holds(tmp_path: Path) -> None:
+    assert work.trial_resources(Site(tmp_path, *of_resources())) == {"CPU": 1.0}
+    grouped = Site(tmp_path, *of_resources(workers=2))
+    assert set(work.trial_resources(grouped)) == {"memory"}
+    assert work.open_pool(grouped) is None
     on_gpu = Site(tmp_path, *of_resources(gpus_per_worker=1))
     assert work.trial_resources(on_gpu) == {"CPU": 1.0, "GPU": 1.0}
     assert work.open_pool(on_gpu) is None

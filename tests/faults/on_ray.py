@@ -15,9 +15,10 @@ from tests.faults.ground import Ground, Run, Tally, Truth, compare
 from tests.faults.journal import last_at_work
 from tests.faults.moments import begun, driven, finish, judge, lengthen, reached, runs, truth
 from tests.faults.nodes import Driver
-from tests.faults.tree import command
+from tests.faults.tree import command, descendants
 
 TASK = "ray::run_units"
+WAITING = ("ray::Pool", "ray::ImplicitFunc")
 _IDLE = "ray::IDLE"
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL
 _HALF_EACH = {"req_failure_prob": 25, "resp_failure_prob": 25}
@@ -74,17 +75,21 @@ def group(ground: Ground, tally: Tally, faults: int) -> None:
         judge(ground, tally, run, same, workers=2)
 
 
-def trial(ground: Ground, tally: Tally, faults: int) -> None:
-    """SIGKILL of a trial of a search; Tune repeats it, and the search proposes what it would have."""
-    rng = ground.rng(tally.case)
-    undisturbed = ground.truth_of(search, _on_ray)
-    for run, another in runs(ground, tally, faults, most=2):  # as often as Tune repeats a trial
-        search(run.study)
-        with driven(run, tally) as driver:
-            while another() and strike(rng, driver, undisturbed):
-                tally.faults += 1
-        compare(tally, run, (undisturbed.steps, undisturbed.scored), truth=undisturbed)
-        run.drop()
+def searched(kill: Callable[[Driver], bool]) -> Callable[[Ground, Tally, int], None]:
+    """A case: SIGKILL in a search; Tune repeats the trial, and the search proposes what it would have."""
+
+    def case(ground: Ground, tally: Tally, faults: int) -> None:
+        rng = ground.rng(tally.case)
+        undisturbed = ground.truth_of(search, _on_ray)
+        for run, another in runs(ground, tally, faults, most=2):  # as often as Tune repeats a trial
+            search(run.study)
+            with driven(run, tally) as driver:
+                while another() and strike(rng, driver, undisturbed, kill):
+                    tally.faults += 1
+            compare(tally, run, (undisturbed.steps, undisturbed.scored), truth=undisturbed)
+            run.drop()
+
+    return case
 
 
 def search(study: dict[str, Any]) -> None:
@@ -100,17 +105,29 @@ def _on_ray(run: Run) -> None:
             raise RuntimeError(f"an undisturbed run failed: {run.log.read_text()[-2000:]}")
 
 
-def strike(rng: np.random.Generator, driver: Driver, truth: Truth) -> bool:
-    """SIGKILL of the process that is at work, at a random moment; False where all work was done before."""
-    return reached(rng, driver, truth) and driver.until(lambda: _kill_at_work(driver.run))
-
-
-def _kill_at_work(run: Run) -> bool:
-    pid = last_at_work(run.journal)
+def _kill_at_work(driver: Driver) -> bool:
+    """SIGKILL of the process that is at work."""
+    pid = last_at_work(driver.run.journal)
     if pid is None or not command(pid).startswith("ray::") or command(pid).startswith(_IDLE):
         return False
     os.kill(pid, signal.SIGKILL)
     return True
+
+
+def _kill_waiting(driver: Driver) -> bool:
+    """SIGKILL of a process that waits for a trial, or of the one that hands the trials out."""
+    waiting = [pid for pid in descendants(driver.process.pid) if command(pid).startswith(WAITING)]
+    if not waiting:
+        return False
+    os.kill(waiting[driver.run.done()[0] % len(waiting)], signal.SIGKILL)
+    return True
+
+
+def strike(
+    rng: np.random.Generator, driver: Driver, truth: Truth, kill: Callable[[Driver], bool] = _kill_at_work
+) -> bool:
+    """Kills at a random moment; False where all work was done before."""
+    return reached(rng, driver, truth) and driver.until(lambda: kill(driver))
 
 
 def two_drivers(ground: Ground, tally: Tally, faults: int) -> None:
@@ -141,7 +158,8 @@ CASES: dict[str, Callable[[Ground, Tally, int], None]] = {
     "ray_driver_killed": signalled(signal.SIGKILL),
     "ray_driver_terminated": signalled(signal.SIGTERM),
     "ray_task_killed": task,
-    "ray_trial_killed": trial,
+    "ray_trial_killed": searched(_kill_at_work),
+    "ray_waiting_killed": searched(_kill_waiting),
     "ray_group_worker_killed": group,
     "ray_two_drivers": two_drivers,
     "ray_remote_calls": remote_calls,
