@@ -140,10 +140,10 @@ def test_what_a_process_of_tunes_holds(tmp_path: Path) -> None:
     assert work.trial_resources(Site(tmp_path, *of_resources())) == {"CPU": 1.0}
     grouped = Site(tmp_path, *of_resources(workers=2))
     assert set(work.trial_resources(grouped)) == {"memory"}
-    assert work.open_pool(grouped) is None
+    assert work.open_pool(grouped, 2) is None
     on_gpu = Site(tmp_path, *of_resources(gpus_per_worker=1))
     assert work.trial_resources(on_gpu) == {"CPU": 1.0, "GPU": 1.0}
-    assert work.open_pool(on_gpu) is None
+    assert work.open_pool(on_gpu, 2) is None
 
 
 def of_resources(**changes: Any) -> tuple[Any, Any]:
