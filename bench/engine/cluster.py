@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ from bench.study.spec import Resources  # noqa: E402
 # Features and weights travel by file; the object store only carries small messages.
 _OBJECT_STORE_BYTES = 200 * 2**20
 _ANSWER_SECONDS = 5.0
+_leaving: list[threading.Thread] = []
 _MOST_NODES = 1000  # of one type that are counted; without a limit, Ray says -1
 
 
@@ -68,12 +70,19 @@ def connected(address: str | None = None) -> Iterator[Cluster]:
     Raises:
         UserError: the address does not answer, or refuses this user's token.
     """
+    while _leaving:
+        _leaving.pop().join()
     local = _connect(address or os.environ.get("RAY_ADDRESS"))
     rearm()  # Ray's own handlers write a stack of C++, and wait for the node to drain
     try:
         yield _describe(local)
-    finally:
+    except BaseException:
         ray.shutdown()
+        raise
+    # Ray takes more than a second to end its processes; results are shown meanwhile, and this process ends behind it.
+    thread = threading.Thread(target=ray.shutdown, name="bench-leave")
+    _leaving.append(thread)
+    thread.start()
 
 
 def _connect(address: str | None) -> bool:
