@@ -37,7 +37,7 @@ import bench.engine.tasks
 import bench.engine.work
 from bench.engine.outcome import Outcome
 from bench.engine.site import Site
-from bench.engine.trial_record import Standing
+from bench.engine.slot import Standing
 from bench.study.load import parse_study
 from bench.study.plan import Pretraining, build_plan
 from bench.study.spec import Study

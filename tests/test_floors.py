@@ -123,7 +123,7 @@ def test_the_driver_of_a_study_loads_no_torch() -> None:
 
 
 def test_what_waits_for_a_trial_loads_neither_torch_nor_images() -> None:
-    code = "import bench.engine.work, sys; print([m for m in ('torch', 'scipy', 'PIL') if m in sys.modules])"
+    code = "import bench.engine.waiting, sys; print([m for m in ('torch', 'scipy', 'PIL') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "[]"
 

@@ -26,9 +26,9 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from bench.engine import work
+from bench.engine import waiting
 from bench.engine.site import Site
-from bench.engine.trial_record import keep_record, rungs
+from bench.engine.slot import keep_record, rungs
 from bench.seeds import named_seed
 from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord
@@ -86,12 +86,12 @@ def _tune(
 ) -> None:
     searcher = SettingSearch(study, running, site, on_trial)
     searches = {key: item.search for key, item in running.items()}
-    pool = work.open_pool(site, min(slots, len(running)))  # one trial of a setting at a time
-    given = ray.put(work.Given(study, record, site, searches, pool))
+    pool = waiting.open_pool(site, min(slots, len(running)))  # one trial of a setting at a time
+    given = ray.put(waiting.Given(study, record, site, searches, pool))
     storage = tempfile.mkdtemp(prefix="bench-tune-")  # Tune wants a folder; the records are in the store
     try:
         tune.Tuner(
-            tune.with_resources(partial(work.trial, given=given), work.trial_resources(site)),
+            tune.with_resources(partial(waiting.trial, given=given), waiting.resources(site)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=SettingPruner(searcher),

@@ -43,9 +43,7 @@ class Tasks:
         self._broken: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._gather, name="bench-tasks", daemon=True)
-        self._remote = ray.remote(work.units).options(
-            name="run_units", max_retries=MAX_RETRIES, **work.task_resources(site)
-        )
+        self._remote = ray.remote(work.units).options(name="run_units", max_retries=MAX_RETRIES, **work.resources(site))
 
     def __enter__(self) -> Tasks:
         self._thread.start()

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from bench.engine.pretrain import ensure_trained
 from bench.engine.probe import score
-from bench.engine.site import Site
+from bench.engine.slot import Slot, Standing, keep_record, rungs
 from bench.engine.trained import OnEpoch, train
-from bench.engine.trial_record import Standing, keep_record, rungs
 from bench.methods.encoder import Encoder, load_encoder
 from bench.store.artifacts import Artifacts
-from bench.store.datasets import DataRecord
 from bench.store.secrets import said
-from bench.study.plan import Search, TrialRecord, pretrain_key
-from bench.study.spec import Study
+from bench.study.plan import TrialRecord, pretrain_key
 from bench.training.loop import EpochReport
 
 WORST = -1.0  # what Tune is told of a diverged trial; the record says null
 
 
-def run_stretch(
-    study: Study,
-    record: DataRecord,
-    site: Site,
-    search: Search,
-    number: int,
-    parameters: Mapping[str, Any],
-    before: Standing | None,
-) -> Standing:
+def run_stretch(slot: Slot, before: Standing | None) -> Standing:
     """Trains one setting with the proposed nuisances to its next rung, or to its end, and scores it there.
 
     The search seed is never a reported one: the best of several trials flatters the seed it was found on. At a rung the
@@ -42,27 +29,18 @@ def run_stretch(
     """
     began = time.perf_counter()
     try:
-        return _Trial(study, record, site, search, number, parameters, before).run()
+        return _Trial(slot, before).run()
     except Exception as error:
         return Standing(WORST, 0, "failed", said(error), time.perf_counter() - began)
 
 
 class _Trial:
-    def __init__(
-        self,
-        study: Study,
-        record: DataRecord,
-        site: Site,
-        search: Search,
-        number: int,
-        parameters: Mapping[str, Any],
-        before: Standing | None,
-    ) -> None:
+    def __init__(self, slot: Slot, before: Standing | None) -> None:
         self.began = time.perf_counter()
-        self.study, self.site, self.search = study, site, search
-        self.number, self.parameters = number, parameters
-        self.options = search.setting.with_nuisances(parameters)
-        self.key = pretrain_key(study, record, search.setting, self.options, f"search {study.search.seed}")
+        self.slot, self.site, self.study = slot, slot.site, slot.study
+        self.options = slot.search.setting.with_nuisances(slot.parameters)
+        seed = f"search {slot.study.search.seed}"
+        self.key = pretrain_key(slot.study, slot.record, slot.search.setting, self.options, seed)
         self.curve = list(before.curve) if before else []
         self.reached, self.seconds = (before.epoch, before.seconds) if before else (0, 0.0)
 
@@ -80,8 +58,8 @@ class _Trial:
         last = getattr(self.options, "epochs", 0)
         found = None if encoder is None else self._score(encoder, last)
         standing = self._standing(WORST if found is None else found, last, state, reason)
-        made = TrialRecord(self.number, self.parameters, found, state, standing.seconds)
-        keep_record(self.site, self.study, self.search, made, self.curve, reason)
+        made = TrialRecord(self.slot.number, self.slot.parameters, found, state, standing.seconds)
+        keep_record(self.site, self.study, self.slot.search, made, self.curve, reason)
         return standing
 
     def _standing(self, objective: float, epoch: int, state: str, reason: str | None = None) -> Standing:
@@ -95,7 +73,7 @@ class _Trial:
 
     def _train(self) -> tuple[str, str | None, Encoder | None]:
         """Status, reason and the trained encoder (None unless the training came to its end)."""
-        name = self.search.setting.method
+        name = self.slot.search.setting.method
         if self.site.resources.workers:
             folder, trained = ensure_trained(self.site, self.key, name, self.options)
             return trained.status, trained.reason, load_encoder(folder) if trained.status == "ok" else None
@@ -103,8 +81,9 @@ class _Trial:
         return result.status, result.reason or None, method.encoder() if result.status == "ok" else None
 
     def _on_epoch(self) -> OnEpoch:
-        """Scores the encoder and stops at the rungs that are still to come."""
-        ahead = [rung for rung in rungs(self.search) if rung > self.reached] if self._is_pruned else []
+        """Scores the encoder and stops at the rungs that are still to come, where the search prunes."""
+        prunes = self.study.search.pruner != "none"
+        ahead = [rung for rung in rungs(self.slot.search) if rung > self.reached] if prunes else []
 
         def on_epoch(report: EpochReport) -> bool:
             if report.epoch not in ahead:
@@ -113,7 +92,3 @@ class _Trial:
             return False
 
         return on_epoch
-
-    @property
-    def _is_pruned(self) -> bool:
-        return self.study.search.pruner != "none"

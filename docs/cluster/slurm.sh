@@ -17,6 +17,7 @@ set -euo pipefail
 
 results=${BENCH_RESULTS:-$SLURM_SUBMIT_DIR/results}     # seen by all nodes, as home and project folders are
 export PATH=$HOME/.bench/bin:$PATH RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_idle_worker_killing_time_threshold_ms=20000 # a process that has loaded PyTorch waits for the next trial
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 # Jobs of other people may be on the same nodes: a port and a folder of this job's own, and a token in its owner's home.

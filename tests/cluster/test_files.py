@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from bench.engine.cluster import _ENVIRONMENT
 from tests.cluster.lab import ROOT
 
 PAGES = ROOT / "docs" / "cluster"
@@ -59,6 +60,12 @@ def test_the_checkout_is_installed_and_nothing_from_elsewhere(name: str) -> None
     setup = " ".join(config["setup_commands"])
     assert "--constraint ~/bench/requirements.lock --editable ~/bench" in setup
     assert "ray-3.0.0.dev0" not in setup  # what Ray installs where no command is given
+
+
+@pytest.mark.parametrize("path", [*LAUNCHED.values(), PAGES / "slurm.sh"], ids=lambda path: path.name)
+def test_idle_processes_wait_as_they_do_on_one_machine(path: Path) -> None:
+    wait = "RAY_idle_worker_killing_time_threshold_ms"
+    assert f"{wait}={_ENVIRONMENT[wait]}" in path.read_text()
 
 
 @pytest.mark.parametrize("name", LAUNCHED)

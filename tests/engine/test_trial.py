@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import torch
 
 from bench.data.catalog import open_dataset
 from bench.data.source import data_key
-from bench.engine import work
-from bench.engine.search import run_searches
+from bench.engine import waiting
 from bench.engine.site import Site
+from bench.engine.slot import Slot, Standing
 from bench.engine.trial import run_stretch
-from bench.engine.trial_record import Standing
 from bench.store.artifacts import Artifacts
 from bench.store.datasets import DataRecord
 from bench.store.trials import read_trials
 from bench.study.load import parse_study
-from bench.study.plan import Search, TrialRecord, build_plan
+from bench.study.plan import Search, build_plan
 from bench.study.spec import Study
+from tests.engine.conftest import ROOT
 
 SPEC: dict[str, Any] = {
     "study": "searched",
@@ -44,6 +46,11 @@ def prepared(root: Path, **changes: Any) -> tuple[Study, DataRecord, Site, tuple
     return study, record, Site(root, study.data, study.resources), build_plan(study, record, {}).searches
 
 
+def slot_of(root: Path, pruner: str = "none", **parameters: float) -> Slot:
+    study, record, site, searches = prepared(root, search=SPEC["search"] | {"pruner": pruner})
+    return Slot(study, record, site, searches[0], 0, {"lr": 2e-3} | parameters)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -51,13 +58,11 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def followed(root: Path, pruner: str, lr: float = 2e-3) -> list[Standing]:
+def followed(root: Path, pruner: str) -> list[Standing]:
     """Where the trial stands behind each stretch, nobody ending it."""
-    study, record, site, searches = prepared(root, search=SPEC["search"] | {"pruner": pruner})
-    found: list[Standing] = []
+    slot, found = slot_of(root, pruner), []
     while not found or found[-1].state == "running":
-        before = found[-1] if found else None
-        found.append(run_stretch(study, record, site, searches[0], 0, {"lr": lr}, before))
+        found.append(run_stretch(slot, found[-1] if found else None))
         kept = Artifacts(root).path("checkpoints", found[-1].key).exists()
         assert kept == (found[-1].state == "running")
     return found
@@ -75,75 +80,45 @@ def test_stopping_at_a_rung_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_rung_whose_checkpoint_is_lost_is_not_stopped_at_again(tmp_path: Path) -> None:
-    study, record, site, searches = prepared(tmp_path, search=SPEC["search"] | {"pruner": "asha"})
-    rung = run_stretch(study, record, site, searches[0], 0, {"lr": 2e-3}, None)
+    slot = slot_of(tmp_path, "asha")
+    rung = run_stretch(slot, None)
     Artifacts(tmp_path).remove("checkpoints", rung.key)
-    last = run_stretch(study, record, site, searches[0], 0, {"lr": 2e-3}, rung)
-    assert last.objective == followed(tmp_path / "again", "none")[-1].objective
+    assert run_stretch(slot, rung).objective == followed(tmp_path / "again", "none")[-1].objective
 
 
 def test_an_error_is_a_failure_with_its_reason(tmp_path: Path) -> None:
-    study, record, site, searches = prepared(tmp_path)
-    found = run_stretch(study, record, site, searches[0], 0, {"lr": 2e-3, "nonsense": 1.0}, None)
+    found = run_stretch(slot_of(tmp_path, nonsense=1.0), None)
     assert found.state == "failed"
     assert found.reason
     assert "nonsense" in found.reason
     assert read_trials(tmp_path) == {}
 
 
-@pytest.fixture(scope="module")
-def _cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
-    yield
-    ray.shutdown()
-
-
-def climbing(
-    study: Study,
-    record: DataRecord,
-    site: Site,
-    search: Search,
-    number: int,
-    parameters: dict[str, Any],
-    before: Standing | None,
-) -> Standing:
-    """A trial that loads nothing; later ones are worse, and say in which process and with what they ran."""
-    import os
-
-    said = f"{os.getpid()} {os.environ.get('PL_DISABLE_FORK')} {ray.get_runtime_context().get_assigned_resources()}"
-    key = f"{number:032d}"
-    Artifacts(site.root).path("checkpoints", key).mkdir(parents=True, exist_ok=True)
-    state = "running" if before is None else "complete"
-    if before is not None and number == 0:
-        (site.root / "said.txt").write_text(said)
-    return Standing(-float(number), 2 if before is None else 4, state, None, 1.0, key)
-
-
-@pytest.mark.usefixtures("_cluster")
-def test_trials_run_as_tasks_and_are_ended_at_their_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study, record, site, searches = prepared(tmp_path, search=SPEC["search"] | {"pruner": "asha"})
-    monkeypatch.setattr(work, "stretch", climbing)
-    told: dict[str, list[TrialRecord]] = {}
-    lost = run_searches(
-        study, record, site, searches, 2, lambda search, made: told.setdefault(search.key, []).append(made)
-    )
-    assert lost == {}
-    assert {tuple(made.state for made in records) for records in told.values()} == {("complete", *["pruned"] * 3)}
-    # Only the driver writes here; the checkpoints of those that it ended are gone, the complete one's is the task's.
+def test_trials_run_as_tasks_and_are_ended_at_their_rung(tmp_path: Path) -> None:
+    prepared(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.engine.climbing", str(tmp_path)],
+        capture_output=True, text=True, timeout=300, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["lost"] == {}
+    assert said["states"] == [["complete", "pruned", "pruned", "pruned"]] * 2
+    # Those that the driver ended have left no checkpoint; the others would have removed theirs themselves.
     assert [path.name for path in Artifacts(tmp_path).path("checkpoints", "0").parent.iterdir()] == [f"{0:032d}"]
-    _, fork, resources = (tmp_path / "said.txt").read_text().split(" ", 2)
-    assert fork == "None", "a task has the environment of a process of Tune's, and a process to itself"
-    assert resources == "{}", "the cores are held by the process that waits"
+    ran = json.loads((tmp_path / "said.json").read_text())
+    assert ran["fork"] is None, "a task has the environment of a process of Tune's, and a process to itself"
+    assert ran["resources"] == {}, "the cores are held by the process that waits"
 
 
 def test_what_a_process_of_tunes_holds(tmp_path: Path) -> None:
-    assert work.trial_resources(Site(tmp_path, *of_resources())) == {"CPU": 1.0}
+    assert waiting.resources(Site(tmp_path, *of_resources())) == {"CPU": 1.0}
     grouped = Site(tmp_path, *of_resources(workers=2))
-    assert set(work.trial_resources(grouped)) == {"memory"}
-    assert work.open_pool(grouped, 2) is None
+    assert set(waiting.resources(grouped)) == {"memory"}
+    assert waiting.open_pool(grouped, 2) is None
     on_gpu = Site(tmp_path, *of_resources(gpus_per_worker=1))
-    assert work.trial_resources(on_gpu) == {"CPU": 1.0, "GPU": 1.0}
-    assert work.open_pool(on_gpu, 2) is None
+    assert waiting.resources(on_gpu) == {"CPU": 1.0, "GPU": 1.0}
+    assert waiting.open_pool(on_gpu, 2) is None
 
 
 def of_resources(**changes: Any) -> tuple[Any, Any]:

@@ -1,16 +1,29 @@
-"""What the search's driver and its trials both know of a trial: where it may be pruned, and how it is recorded."""
+"""A slot of a search: what one trial trains and scores, how far it has come, where it may end, how it is recorded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.engine.site import Site
+from bench.store.datasets import DataRecord
 from bench.store.trials import write_trial
 from bench.study.plan import Search, TrialRecord
 from bench.study.spec import Study
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One number of a setting's search, with the nuisances that were proposed for it."""
+
+    study: Study
+    record: DataRecord
+    site: Site
+    search: Search
+    number: int
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
