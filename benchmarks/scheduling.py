@@ -7,9 +7,9 @@ Units: pretrainings that return at once, through `Tasks` (submitted, gathered, r
 plain Ray tasks got with one `ray.get`. Each carries its plan and the two units of it, as in a study. Trials: of one
 number each, through `run_searches` (Tune, one Optuna study a setting, and a task for what a trial does), beside Tune
 alone with its own random sampler, reused actors that do it themselves, and the environment that bench gives Ray (no
-loggers of Tune's). The sides take turns on one
-local Ray of as many CPUs as `--cpus`, which is started before and not timed. The processor seconds are the driver's
-alone: Ray's processes are no children that end. So the wall seconds are the ones to compare, on a machine at rest.
+loggers of Tune's). The sides take turns on one local Ray of as many CPUs as `--cpus`, which is started before and not
+timed. The processor seconds are the driver's alone: Ray's processes are no children that end. So the wall seconds are
+the ones to compare, on a machine at rest.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def slot_of(root: Path, pruner: str = "none", **parameters: float) -> Slot:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _threads_as_before() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
